@@ -1,0 +1,31 @@
+"""perfkit: what vision-language models cost, layer by layer, on any GPU.
+
+>>> import perfkit
+>>> prediction = perfkit.analyze("v100", tokens=32)
+>>> perfkit.report(prediction).columns[0].key
+'device'
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from perfkit.counting import count
+    from perfkit.latency import analyze
+    from perfkit.reports import report
+
+# Names are imported when they are first used, so that `import perfkit` costs nothing.
+_HOMES = {"analyze": "latency", "count": "counting", "report": "reports"}
+
+__all__ = ["__version__", "analyze", "count", "report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"perfkit.{_HOMES[name]}"), name)

@@ -1,0 +1,102 @@
+"""Options that several commands share; a bad value is perfkit's own error (exit 1), an unknown option click's (2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from perfkit.tables import FORMATS
+from perfkit.units import COMPUTE_PRECISIONS, STORAGE_PRECISIONS, parse_choice, parse_count, parse_precision
+from perfkit.workload import ATTENTIONS, LOGITS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """A value read by one of perfkit's parsers, whose errors name the option."""
+
+    def __init__(self, name: str, parse: Callable[[str, str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """The name as it stands; click alone would put it in capitals."""
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        option = param.opts[0] if param else self.name
+        return self._parse(option, value) if isinstance(value, str) else value
+
+
+COUNT = _Parsed("N", parse_count)
+COUNT_OR_ZERO = _Parsed("N", lambda option, text: parse_count(option, text, minimum=0))
+
+
+def _choice(allowed: tuple[str, ...]) -> _Parsed:
+    return _Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
+
+
+COMPUTE = _Parsed("P", lambda _, text: parse_precision(text, COMPUTE_PRECISIONS).value)
+STORAGE = _Parsed("P", lambda _, text: parse_precision(text, STORAGE_PRECISIONS).value)
+
+
+def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def apply(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return apply
+
+
+def _remember_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> None:
+    if verbose:
+        ctx.find_root().meta["perfkit.verbose"] = True
+
+
+output = _chain(
+    click.option("--format", "form", type=_choice(FORMATS), default="table", show_default=True, help="Output format."),
+    click.option("--output", type=click.Path(), metavar="FILE", help="Write there, whole or not at all."),
+    click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_verbose,
+        help="Show the traceback of an error.",
+    ),
+)
+
+model = click.option(
+    "--model",
+    default="llava-1.5-7b",
+    show_default=True,
+    metavar="NAME",
+    help="A preset (`perfkit models` lists them), or a path to a Hugging Face config.json.",
+)
+
+forward = _chain(
+    click.option("--tokens", type=COUNT_OR_ZERO, help="Visual tokens a sequence; default: the model's own; 0: none."),
+    click.option("--text-tokens", type=COUNT, default=60, show_default=True, help="Text tokens a sequence."),
+    click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences."),
+    click.option("--images", type=COUNT, default=1, show_default=True, help="Images a sequence."),
+    click.option("--logits", type=_choice(LOGITS), default="last", show_default=True, help="Positions with logits."),
+)
+
+execution = _chain(
+    click.option("--new-tokens", type=COUNT, default=128, show_default=True, help="Tokens to generate."),
+    click.option("--precision", type=COMPUTE, default="fp16", show_default=True, help="fp32 tf32 fp16 bf16 fp8 int8."),
+    click.option("--weights", type=STORAGE, help="Weights of the language model's linear layers; also int4, fp4."),
+    click.option("--activations", type=COMPUTE, help="Activations, and attention's products."),
+    click.option("--kv", type=STORAGE, help="How the cache is stored; also int4, fp4."),
+    click.option(
+        "--attention",
+        type=_choice(ATTENTIONS),
+        default="fused",
+        show_default=True,
+        help="fused: scores stay on the chip; eager: they pass through memory.",
+    ),
+)

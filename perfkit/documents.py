@@ -1,0 +1,219 @@
+"""Files that people write (YAML, JSON): read strictly, with errors that name the file and the key.
+
+A YAML document here is plain data: no tags, no anchors, no duplicate keys.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from perfkit.errors import InvalidSpec, UnknownName
+
+MAXIMUM_BYTES = 16 * 2**20  # the largest published config.json is below 2 MB
+MAXIMUM_DEPTH = (
+    32  # of nested YAML; a device file has 4 levels, and libyaml's composer overflows the stack at some 10^4
+)
+SMALLEST, LARGEST = 1e-9, 1e15  # printed figures; what lies outside is a mistake, and may overflow in SI
+
+# libyaml's loader is 8 times faster; PyYAML comes without it on some platforms.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of at most 16 MiB.
+
+    Raises:
+        InvalidSpec: no regular file, too large, unreadable, or not UTF-8.
+    """
+    try:
+        if not path.is_file():
+            raise InvalidSpec(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise InvalidSpec(f"{path}: larger than {MAXIMUM_BYTES // 2**20} MiB, so not a file of this kind")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidSpec(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidSpec(f"{path}: not text in UTF-8") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        InvalidSpec: unreadable, not JSON, or not an object.
+    """
+    text = read_text(path)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidSpec(f"{path}: not JSON: {str(error).splitlines()[0]}") from None
+    if not isinstance(document, dict):
+        raise InvalidSpec(f"{path}: must hold a JSON object, not a {type(document).__name__}")
+    return document
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InvalidSpec: unreadable, not YAML, not a mapping, or with tags, anchors or duplicate keys.
+    """
+    text = read_text(path)
+    try:
+        _refuse_tricks(text, path)
+        document = yaml.load(text, Loader=_Strict)  # noqa: S506  # a safe loader, made stricter
+    except yaml.YAMLError as error:
+        raise InvalidSpec(f"{path}: not YAML: {_first_line(error)}") from None
+    except InvalidSpec:
+        raise
+    except (ValueError, RecursionError) as error:  # a date or number that cannot be, say
+        raise InvalidSpec(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(document, dict):
+        raise InvalidSpec(f"{path}: must hold a mapping, not {type(document).__name__}")
+    return document
+
+
+def _refuse_tricks(text: str, path: Path) -> None:
+    event: Any
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAXIMUM_DEPTH:
+            raise InvalidSpec(f"{path}: line {event.start_mark.line + 1}: nested too deeply")
+        if getattr(event, "tag", None) is not None:
+            raise InvalidSpec(f"{path}: line {event.start_mark.line + 1}: tags ({event.tag}) are not allowed")
+        if getattr(event, "anchor", None) is not None:
+            raise InvalidSpec(f"{path}: line {event.start_mark.line + 1}: anchors and aliases are not allowed")
+
+
+def _first_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    return where + str(getattr(error, "problem", None) or str(error).splitlines()[0])
+
+
+class _Strict(_Loader):  # type: ignore[misc]
+    """Safe loader that refuses a key given twice; YAML alone would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be text", problem_mark=key.start_mark)
+            if key.value == "<<":
+                raise yaml.MarkedYAMLError(problem="merging (<<) is not allowed", problem_mark=key.start_mark)
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return mapping
+
+
+def shown(value: object) -> str:
+    """`value` as a message quotes it, shortened so that the message stays one line.
+
+    >>> shown("125e12")
+    "'125e12'"
+    """
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+class Section:
+    """A mapping of a document, read key by key; `finish` refuses what nobody asked for."""
+
+    def __init__(self, values: Any, where: str) -> None:
+        if not isinstance(values, Mapping):
+            raise InvalidSpec(f"{where}: must be a mapping, not {shown(values)}")
+        self.values = values
+        self.where = where
+        self._asked: set[str] = set()
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        self._asked.add(key)
+        return key in self.values
+
+    def raw(self, key: str) -> Any:
+        """The value of a required key.
+
+        Raises:
+            InvalidSpec: the key is missing.
+        """
+        if not self.has(key):
+            raise InvalidSpec(f"{self.where}: {key} is missing")
+        return self.values[key]
+
+    def text(self, key: str) -> str:
+        """A required string."""
+        value = self.raw(key)
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidSpec(f"{self.where}: {key} must be text, not {shown(value)}")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        """A string, or None where the key is absent."""
+        return self.text(key) if self.has(key) else None
+
+    def choice(self, key: str, allowed: Iterable[str]) -> str:
+        """A required string out of a list."""
+        value, names = self.text(key), list(allowed)
+        if value not in names:
+            raise InvalidSpec(f"{self.where}: {UnknownName(key, value, names)}")
+        return value
+
+    def number(self, key: str, *, whole: bool = False) -> float:
+        """A required plain number above zero, from 10^-9 to 10^15 as printed.
+
+        Raises:
+            InvalidSpec: text, a boolean, NaN, outside that range, or a fraction where it must be whole.
+        """
+        value = self.raw(key)
+        if isinstance(value, str):
+            raise InvalidSpec(
+                f"{self.where}: {key} must be a plain number, not the text {shown(value)} "
+                "(YAML reads 125e12 as text: write the number as printed, with its unit beside it)"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidSpec(f"{self.where}: {key} must be a plain number, not {shown(value)}")
+        if not SMALLEST <= value <= LARGEST or (whole and value != int(value)):
+            allowed = f"a {'whole ' * whole}number above zero (from {SMALLEST:g} to {LARGEST:g})"
+            raise InvalidSpec(f"{self.where}: {key} must be {allowed}, not {shown(value)}")
+        return value
+
+    def section(self, key: str) -> Section:
+        """A required nested mapping."""
+        return Section(self.raw(key), f"{self.where}: {key}")
+
+    def sections(self, key: str) -> list[Section]:
+        """A required list of mappings."""
+        values = self.raw(key)
+        if not isinstance(values, list):
+            raise InvalidSpec(f"{self.where}: {key} must be a list, not {shown(values)}")
+        return [Section(value, f"{self.where}: {key}[{i}]") for i, value in enumerate(values)]
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings, empty where the key is absent."""
+        values = self.values[key] if self.has(key) else []
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise InvalidSpec(f"{self.where}: {key} must be a list of texts, not {shown(values)}")
+        return tuple(values)
+
+    def finish(self) -> None:
+        """Refuse keys that were never asked for.
+
+        Raises:
+            InvalidSpec: an unknown key, with the nearest known one.
+        """
+        for key in self.values:
+            if key not in self._asked:
+                raise InvalidSpec(f"{self.where}: {UnknownName('key', str(key), self._asked)}")

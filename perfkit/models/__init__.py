@@ -1,0 +1,92 @@
+"""Models: Hugging Face configurations turned into specs; one file a family, presets as data.
+
+A family's file is named after its `model_type` and has one function, `read(config) -> ModelSpec`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+
+from perfkit.documents import read_json
+from perfkit.errors import InvalidSpec, UnknownName
+from perfkit.models.config import Config, read_config
+from perfkit.models.spec import ModelSpec
+
+LONGEST_NAME = 60  # of a model_type that a message quotes
+PRESETS = Path(__file__).parent / "presets"
+
+FAMILIES = (
+    "bert",
+    "clip",
+    "gpt2",
+    "llama",
+    "llava",
+    "llava_next",
+    "llava_onevision",
+    "mistral",
+    "mixtral",
+    "opt",
+    "qwen2",
+    "qwen3",
+    "siglip",
+    "video_llava",
+)
+# Hugging Face names a tower's own configuration apart from the whole model's.
+_SAME_FAMILY = {"clip_vision_model": "clip", "siglip_vision_model": "siglip"}
+
+
+@lru_cache(maxsize=1)
+def preset_names() -> tuple[str, ...]:
+    """Names of all presets, sorted."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.json")))
+
+
+def load_model(name: str) -> ModelSpec:
+    """Spec of a preset, or of the config.json at a path (or in a folder).
+
+    Raises:
+        UnknownName: neither a preset nor a path.
+        InvalidSpec: a file that is no config.json of a known family.
+
+    >>> load_model("llava-1.5-7b").parameters
+    7063427072
+    """
+    if name in preset_names():
+        return _load_preset(name)
+    # os.path, not Path: its tests answer False to names that cannot be paths (too long, unreadable, NUL).
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):
+        path = path / "config.json"
+    if not os.path.exists(path):
+        raise UnknownName("model", name, preset_names(), "; or a path to a Hugging Face config.json")
+    return replace(read_model(read_config(path)), name=name, source=str(path))
+
+
+@lru_cache(maxsize=64)
+def _load_preset(name: str) -> ModelSpec:
+    document = read_json(PRESETS / f"{name}.json")
+    spec = read_model(Config(document["config"], name))
+    return replace(spec, name=name, source=document["source"], notes=(*spec.notes, *document.get("notes", ())))
+
+
+def read_model(config: Config) -> ModelSpec:
+    """Spec of a configuration, or of a nested section, by the family that its model_type names.
+
+    Raises:
+        InvalidSpec: an unknown family, or values that cannot be.
+    """
+    model_type = config.text("model_type", "")
+    family = _SAME_FAMILY.get(model_type, model_type)
+    if family not in FAMILIES:
+        raise InvalidSpec(f"{config.where}: {UnknownName('model_type', model_type[:LONGEST_NAME], FAMILIES)}")
+    try:
+        spec: ModelSpec = import_module(f"perfkit.models.{family}").read(config)
+    except InvalidSpec as error:
+        # The specs' own checks do not know where the values come from; the configuration's already say it.
+        where = "" if str(error).startswith(config.where) else f"{config.where}: "
+        raise InvalidSpec(f"{where}{error}") from None
+    return replace(spec, defaults=tuple(dict.fromkeys(config.defaults)))

@@ -1,0 +1,48 @@
+"""CLIP's vision tower: patch convolution, class token, learned positions, a pre-norm stack.
+
+Source: transformers `CLIPVisionConfig` and `CLIPVisionModel`.
+"""
+
+from __future__ import annotations
+
+from perfkit.models.config import Config
+from perfkit.models.spec import AttentionSpec, FeedForwardSpec, ModelSpec, StackSpec, VisionSpec, head_width
+
+
+def read(config: Config) -> ModelSpec:
+    """Spec of a `CLIPVisionModel`; of a whole CLIP the vision tower is taken."""
+    # Where an old file has both, Hugging Face lets vision_config_dict overrule vision_config.
+    key = "vision_config" if config.values.get("vision_config_dict") is None else "vision_config_dict"
+    if config.values.get(key) is not None:
+        config = config.section(key, "clip_vision_model")
+    stack = encoder(config, "quick_gelu")
+    image, patch = config.count("image_size", 224), config.count("patch_size", 32)
+    vision = VisionSpec(
+        stack=stack,
+        image_size=image,
+        patch_size=patch,
+        kept_positions=(image // patch) ** 2 + 1,
+        channels=config.count("num_channels", 3),
+    )
+    return ModelSpec(name="", family="clip", source="", vision=vision, visual_tokens=vision.positions)
+
+
+def encoder(config: Config, activation: str) -> StackSpec:
+    """Layers of CLIP's and SigLIP's towers, whose classes share every default but the activation."""
+    hidden, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
+    attention = AttentionSpec(
+        heads=heads,
+        kv_heads=heads,
+        head_dim=head_width(hidden, heads),
+        causal=False,
+        rotary=False,
+        qkv_bias=True,
+        output_bias=True,
+    )
+    feed_forward = FeedForwardSpec(
+        width=config.size("intermediate_size", 3072),
+        gated=False,
+        activation=config.text("hidden_act", activation),
+        bias=True,
+    )
+    return StackSpec(hidden, config.size("num_hidden_layers", 12), attention, feed_forward, "layernorm")

@@ -1,0 +1,366 @@
+"""Cost formulas of kernel-level operations: floating-point operations and bytes, from shapes alone.
+
+Convention: a multiply-add is 2 FLOPs; attention products are counted over the whole square, masked or not.
+`matmul_flops` are products (linear, convolution, attention); `vector_flops` are element-wise work, in which each
+elementary function (exp, erf, tanh, reciprocal square root) counts 1. Bytes are the traffic of an ideal kernel: each
+input read once, each output written once.
+
+All formulas take ints or float64 arrays and use + - * // ** and `maximum` only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from perfkit.units import Amount, Precision
+
+# Element-wise FLOPs an element. Softmax: maximum, subtract, exp, sum, divide. RMSNorm: square, sum, two multiplies.
+# Layer norm: sum, subtract, square, sum, multiply by the reciprocal deviation, scale, shift.
+SOFTMAX_FLOPS = 5
+ROTARY_FLOPS = 3  # x cos + rotated(x) sin
+NORM_FLOPS = {"rmsnorm": 4, "layernorm": 7}
+ACTIVATION_FLOPS = {
+    "relu": 1,
+    "tanh": 1,
+    "silu": 4,  # x / (1 + exp(-x)): negate, exp, add, divide
+    "swish": 4,
+    "quick_gelu": 4,  # x / (1 + exp(-1.702 x)): multiply, exp, add, divide
+    "gelu": 5,  # 0.5 x (1 + erf(x / sqrt 2)): multiply, erf, add, multiply, multiply
+    "gelu_python": 5,
+    # 0.5 x (1 + tanh(c (x + 0.044715 x^3))): cube 2, multiply, add, multiply, tanh, add, multiply, multiply
+    "gelu_new": 9,
+    "gelu_fast": 9,
+    "gelu_pytorch_tanh": 9,
+}
+
+
+class OpCost(NamedTuple):
+    """Cost of one op of a phase; every figure is the total over its `repeat` launches.
+
+    `engine` is the precision in which its products run. A tuple, because a forward makes dozens of them in well
+    under a millisecond.
+    """
+
+    phase: str
+    name: str
+    kind: str
+    repeat: Amount
+    engine: Precision
+    matmul_flops: Amount = 0
+    vector_flops: Amount = 0
+    weight_bytes: Amount = 0
+    read_bytes: Amount = 0
+    write_bytes: Amount = 0
+    kv_read_bytes: Amount = 0
+    kv_write_bytes: Amount = 0
+
+    @property
+    def flops(self) -> Amount:
+        """Products and element-wise work."""
+        return self.matmul_flops + self.vector_flops
+
+    @property
+    def bytes(self) -> Amount:
+        """All traffic."""
+        return self.weight_bytes + self.read_bytes + self.write_bytes + self.kv_read_bytes + self.kv_write_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an op stands: its phase, how often it is launched, and the formats of what it touches.
+
+    `group`: weights that share one fp16 scale (weight-only formats), or None.
+    """
+
+    phase: str
+    repeat: Amount
+    weights: Precision
+    activations: Precision
+    kv: Precision
+    engine: Precision
+    group: int | None = None
+
+    def cost(
+        self,
+        name: str,
+        kind: str,
+        *,
+        matmul: Amount = 0,
+        vector: Amount = 0,
+        weight_bytes: Amount = 0,
+        read: Amount = 0,
+        write: Amount = 0,
+        kv_read: Amount = 0,
+        kv_write: Amount = 0,
+        attention: bool = False,
+    ) -> OpCost:
+        """Op of `repeat` launches from the figures of one; reads and writes are given in elements.
+
+        Attention products run in the activations' precision, whatever the weights are.
+        """
+        times, a, kv = self.repeat, self.activations.bytes_of, self.kv.bytes_of
+        return OpCost(
+            self.phase,
+            name,
+            kind,
+            times,
+            self.activations if attention else self.engine,
+            times * matmul,
+            times * vector,
+            times * weight_bytes,
+            times * a(read),
+            times * a(write),
+            times * kv(kv_read),
+            times * kv(kv_write),
+        )
+
+
+def maximum(first: Any, second: Any) -> Any:
+    """The larger of two numbers, element by element where one is an array."""
+    try:
+        return first if first >= second else second
+    except ValueError:  # the truth of an array of several elements
+        import numpy
+
+        return numpy.maximum(first, second)
+
+
+def minimum(first: Any, second: Any) -> Any:
+    """The smaller of two numbers, element by element where one is an array."""
+    return -maximum(-first, -second)
+
+
+def linear_weight_bytes(weights: Precision, inputs: int, outputs: int, group: int | None) -> int:
+    """Bytes of an (inputs, outputs) weight, with one fp16 scale for each `group` inputs of an output.
+
+    >>> linear_weight_bytes(Precision.INT4, 4096, 4096, 128)  # 4096 * 4096 / 2 + 4096 * 32 * 2
+    8650752
+    """
+    scales = 0 if group is None else -(-inputs // group) * outputs * Precision.FP16.bits // 8
+    return int(weights.bytes_of(inputs * outputs)) + scales
+
+
+def linear(
+    place: Place, name: str, rows: Amount, inputs: int, outputs: int, *, bias: bool = False, kind: str = "linear"
+) -> OpCost:
+    """(rows, inputs) x (inputs, outputs): 2 rows inputs outputs FLOPs, and one add an output for the bias.
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> linear(p, "q_proj", 2, 3, 5).matmul_flops  # 2 * 2 * 3 * 5
+    60
+    """
+    weight = linear_weight_bytes(place.weights, inputs, outputs, place.group)
+    return place.cost(
+        name,
+        kind,
+        matmul=2 * rows * inputs * outputs,
+        vector=rows * outputs if bias else 0,
+        weight_bytes=weight + (place.activations.bytes_of(outputs) if bias else 0),
+        read=rows * inputs,
+        write=rows * outputs,
+    )
+
+
+def touched_experts(rows: Amount, count: int, chosen: int) -> Amount:
+    """Experts that at least one of `rows` tokens chose, expected under uniform routing, `chosen` of `count` each.
+
+    count (1 - (1 - chosen / count)^rows): the chance that one token passes an expert by is 1 - chosen / count.
+
+    >>> touched_experts(1, 8, 2), touched_experts(2, 8, 2)  # 8 (1 - 0.75), 8 (1 - 0.5625)
+    (2.0, 3.5)
+    """
+    return count * (1 - (1 - chosen / count) ** rows)
+
+
+def experts(
+    place: Place, name: str, rows: Amount, inputs: int, outputs: int, *, count: int, chosen: int, bias: bool = False
+) -> OpCost:
+    """One matrix of each expert, `chosen` of `count` experts for each of `rows` tokens; weights of the touched ones.
+
+    >>> p = Place("decode", 1, *[Precision.FP16] * 4)
+    >>> experts(p, "up_proj", 1, 4, 8, count=8, chosen=2).weight_bytes  # 2 experts * 4 * 8 * 2 bytes
+    128.0
+    """
+    one = linear(place, name, rows * chosen, inputs, outputs, bias=bias)
+    return one._replace(weight_bytes=one.weight_bytes * touched_experts(rows, count, chosen))
+
+
+def norm(place: Place, name: str, rows: Amount, width: int, kind: str, *, learned: bool = True) -> OpCost:
+    """RMSNorm or layer norm (`kind`) over `rows` rows of `width`; scale, and shift for layer norm, are weights."""
+    weights = (width if kind == "rmsnorm" else 2 * width) if learned else 0
+    return place.cost(
+        name,
+        "norm",
+        vector=NORM_FLOPS[kind] * rows * width,
+        weight_bytes=place.activations.bytes_of(weights),
+        read=rows * width,
+        write=rows * width,
+    )
+
+
+def add(place: Place, name: str, rows: Amount, width: int) -> OpCost:
+    """Residual: reads both operands, writes the sum."""
+    return place.cost(name, "add", vector=rows * width, read=2 * rows * width, write=rows * width)
+
+
+def activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
+    """Element-wise activation."""
+    elements = rows * width
+    return place.cost(name, "activation", vector=ACTIVATION_FLOPS[function] * elements, read=elements, write=elements)
+
+
+def gated_activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
+    """act(gate) * up: reads both halves, writes one."""
+    elements = rows * width
+    return place.cost(
+        name, "activation", vector=(ACTIVATION_FLOPS[function] + 1) * elements, read=2 * elements, write=elements
+    )
+
+
+def rotary(place: Place, name: str, rows: Amount, positions: Amount, width: int, head_dim: int) -> OpCost:
+    """Rotary embedding of `width` elements (queries and keys) a row; cosines and sines are read once a position.
+
+    Source: Su et al., RoFormer (arXiv 2104.09864), equation 34.
+    """
+    elements = rows * width
+    return place.cost(
+        name,
+        "rotary",
+        vector=ROTARY_FLOPS * elements,
+        read=elements + 2 * positions * head_dim,
+        write=elements,
+    )
+
+
+def embedding(place: Place, name: str, rows: Amount, width: int) -> OpCost:
+    """Rows gathered from a table: the rows are read, not the table, so they count as reads and not as weights."""
+    return place.cost(name, "embedding", read=rows * width, write=rows * width)
+
+
+def position_rows(place: Place, name: str, rows: Amount, positions: Amount, width: int, tables: int = 1) -> OpCost:
+    """`tables` learned tables (positions, token types) added to `rows` embeddings; their rows are read once."""
+    elements = rows * width
+    return place.cost(
+        name,
+        "embedding",
+        vector=tables * elements,
+        read=elements + tables * positions * width,
+        write=elements,
+    )
+
+
+def patch_positions(place: Place, name: str, tiles: Amount, patches: int, positions: int, width: int) -> OpCost:
+    """Vision tower: prepends the class token, if positions exceed patches, and adds the whole position table."""
+    elements = tiles * positions * width
+    return place.cost(
+        name,
+        "embedding",
+        vector=elements,
+        weight_bytes=place.activations.bytes_of((positions + positions - patches) * width),
+        read=tiles * patches * width,
+        write=elements,
+    )
+
+
+def softmax(place: Place, name: str, rows: Amount, width: int) -> OpCost:
+    """Softmax over rows of `width`."""
+    elements = rows * width
+    return place.cost(name, "softmax", vector=SOFTMAX_FLOPS * elements, read=elements, write=elements)
+
+
+def weighted_sum(place: Place, name: str, rows: Amount, terms: int, width: int) -> OpCost:
+    """`terms` vectors of `width` a row, each times its weight, summed: 2 FLOPs an element read."""
+    elements = rows * terms * width
+    return place.cost(name, "add", vector=2 * elements, read=elements, write=rows * width)
+
+
+def copy(place: Place, name: str, rows: Amount, width: int) -> OpCost:
+    """Rows moved unchanged."""
+    return place.cost(name, "copy", read=rows * width, write=rows * width)
+
+
+def kv_write(place: Place, name: str, rows: Amount, kv_width: int) -> OpCost:
+    """Keys and values of `rows` tokens written to the cache, in its precision."""
+    return place.cost(name, "kv_write", read=2 * rows * kv_width, kv_write=2 * rows * kv_width)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """Attention of `queries` tokens to `keys` tokens in each of `batch` sequences.
+
+    `cached`: keys and values come from the cache, in its precision; else they are activations.
+    """
+
+    batch: Amount
+    queries: Amount
+    keys: Amount
+    heads: int
+    kv_heads: int
+    head_dim: int
+    cached: bool
+
+    @property
+    def product_flops(self) -> Amount:
+        """Of one of the two products, q k^T or p v: 2 batch queries keys heads head_dim."""
+        return 2 * self.batch * self.queries * self.keys * self.heads * self.head_dim
+
+    @property
+    def query_elements(self) -> Amount:
+        """Of the queries, and of the output."""
+        return self.batch * self.queries * self.heads * self.head_dim
+
+    @property
+    def key_elements(self) -> Amount:
+        """Of the keys, or of the values, each head once."""
+        return self.batch * self.keys * self.kv_heads * self.head_dim
+
+    @property
+    def scores(self) -> Amount:
+        """Elements of the score matrix, all heads."""
+        return self.batch * self.heads * self.queries * self.keys
+
+    def keys_read(self, times: int) -> dict[str, Amount]:
+        """Keys (and values) read, from where they lie."""
+        elements = times * self.key_elements
+        return {"kv_read": elements} if self.cached else {"read": elements}
+
+
+def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
+    """softmax(q k^T) v in one kernel: scores never leave the chip.
+
+    Source: Dao et al., FlashAttention (arXiv 2205.14135); traffic of an ideal kernel, keys and values read once.
+    """
+    source = shape.keys_read(2)
+    return place.cost(
+        name,
+        "attention",
+        matmul=2 * shape.product_flops,
+        vector=SOFTMAX_FLOPS * shape.scores,
+        read=shape.query_elements + source.get("read", 0),
+        write=shape.query_elements,
+        kv_read=source.get("kv_read", 0),
+        attention=True,
+    )
+
+
+def eager_attention(place: Place, name: str, shape: AttentionShape) -> tuple[OpCost, ...]:
+    """The same through memory: scores written, normalised, read again.
+
+    Under grouped-query attention keys and values are first copied out to every query head, as eager code does.
+    """
+    copies: tuple[OpCost, ...] = ()
+    if shape.kv_heads < shape.heads:
+        expanded = 2 * shape.key_elements * shape.heads // shape.kv_heads
+        copies = (place.cost(f"{name}_repeat_kv", "copy", write=expanded, **shape.keys_read(2)),)
+        shape = replace(shape, kv_heads=shape.heads, cached=False)
+    scores = shape.scores
+    queries, source = shape.query_elements, shape.keys_read(1)
+    cached, loose = source.get("kv_read", 0), source.get("read", 0)
+    products = {"matmul": shape.product_flops, "kv_read": cached, "attention": True}
+    return (
+        *copies,
+        place.cost(f"{name}_qk", "attention", read=queries + loose, write=scores, **products),
+        place.cost(f"{name}_softmax", "softmax", vector=SOFTMAX_FLOPS * scores, read=scores, write=scores),
+        place.cost(f"{name}_pv", "attention", read=scores + loose, write=queries, **products),
+    )

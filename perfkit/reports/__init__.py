@@ -1,0 +1,65 @@
+"""Domain values -> tables for people, one tidy table for machines, and the JSON of the contract.
+
+One file a kind of value; each has `table` (tidy, SI), `overview` (what a terminal shows) and `document` (JSON).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from perfkit.counting import Count
+from perfkit.errors import InvalidValue
+from perfkit.hardware import Device
+from perfkit.latency import Prediction
+from perfkit.measuring.nvml import DetectedGpu
+from perfkit.models.spec import ModelSpec
+from perfkit.reports import counts, detected, devices, models, roofline
+from perfkit.tables import Table
+
+Reportable = Prediction | Device | DetectedGpu | ModelSpec | Count
+
+_MODULES: dict[type, ModuleType] = {
+    Prediction: roofline,
+    Device: devices,
+    DetectedGpu: detected,
+    ModelSpec: models,
+    Count: counts,
+}
+
+
+def report(value: Reportable | Sequence[Reportable]) -> Table:
+    """One tidy table of a value, or of several of a kind: a row a thing, SI numbers.
+
+    Raises:
+        InvalidValue: nothing that perfkit reports.
+    """
+    values = _several(value)
+    table: Table = _module(values).table(values)
+    return table
+
+
+def overview(value: Reportable | Sequence[Reportable]) -> list[Table]:
+    """What people see of a value, or of several of a kind."""
+    values = _several(value)
+    tables: list[Table] = _module(values).overview(values)
+    return tables
+
+
+def document(value: Reportable | Sequence[Reportable]) -> Any:
+    """JSON-ready mapping of a value, or a list of them for several."""
+    values = _several(value)
+    documents = [_module(values).document(one) for one in values]
+    return documents if isinstance(value, Sequence) else documents[0]
+
+
+def _several(value: Reportable | Sequence[Reportable]) -> Sequence[Reportable]:
+    return value if isinstance(value, Sequence) else (value,)
+
+
+def _module(values: Sequence[Reportable]) -> ModuleType:
+    kind = type(values[0]) if values else type(None)
+    if kind not in _MODULES:
+        raise InvalidValue(f"no report of {kind.__name__}: {', '.join(known.__name__ for known in _MODULES)} have one")
+    return _MODULES[kind]

@@ -1,0 +1,142 @@
+"""Reports of a `Device`: a list, or one with every figure and its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from perfkit.errors import UnsupportedPrecision
+from perfkit.hardware import Device, Figure, Price, aliases, read_prices
+from perfkit.tables import Column, Table
+from perfkit.units import COMPUTE_PRECISIONS, Precision
+
+_LISTED = (
+    Column("id", "GPU"),
+    Column("family", "family", "", 4),
+    Column("year", "year", "", 3),
+    Column("memory_bytes", "memory", "B"),
+    Column("bandwidth_bytes_per_s", "bandwidth", "B/s"),
+    *(Column(f"{p}_flops_per_s", p.value, "FLOP/s", 9 if p is Precision.FP16 else 6) for p in COMPUTE_PRECISIONS),
+    Column("tdp_w", "TDP", "W", 5),
+)
+_FIGURES = (
+    Column("figure", "figure"),
+    Column("printed", "as printed"),
+    Column("si", "SI value", "x", 2),
+    Column("source", "source"),
+    Column("confidence", "confidence", "", 5),
+    Column("note", "note", "prose", 6),
+)
+
+
+def table(devices: Sequence[Device]) -> Table:
+    """A row a device: capacity, bandwidth, dense product rates by precision (empty where it has none)."""
+    return Table(_LISTED, tuple(_listed(device) for device in devices))
+
+
+def _listed(device: Device) -> tuple[Any, ...]:
+    rates = [_rate(device, precision) for precision in COMPUTE_PRECISIONS]
+    tdp = device.tdp.value if device.tdp else None
+    return (device.id, device.family, device.year, device.capacity.value, device.bandwidth.value, *rates, tdp)
+
+
+def _rate(device: Device, precision: Precision) -> float | None:
+    try:
+        return device.product_peak(precision).flops_per_s
+    except UnsupportedPrecision:
+        return None
+
+
+def overview(devices: Sequence[Device]) -> list[Table]:
+    """The list, or every figure of one device with its source."""
+    if len(devices) > 1:
+        notes = (
+            "Datasheet figures; rates are dense, of the fastest engine that sums in 32 bits where there is one.",
+            "perfkit gpus NAME shows every figure with its source.",
+        )
+        return [Table(_LISTED, table(devices).rows, title=f"{len(devices)} devices", notes=notes)]
+    return _one(devices[0])
+
+
+def _one(device: Device) -> list[Table]:
+    names = [alias for alias, taken in aliases().items() if taken[0] == device.id]
+    about = [part for part in (device.vendor, device.architecture, str(device.year or "")) if part]
+    title = f"{device.name} ({device.id}): {', '.join(about)}"
+    title += f"\nalso called {', '.join(names)}" if names else ""
+    rows = tuple(
+        (name, figure.printed, figure.value, figure.source, figure.confidence or device.confidence, figure.note or "")
+        for name, figure in _figures(device)
+    )
+    sources = [f"[{key}] {text}" for key, text in device.sources.items()]
+    tables = [Table(_FIGURES, rows, title=title, notes=(*sources, *device.notes))]
+    prices = [price for price in read_prices() if price.gpu == device.id]
+    return [*tables, _prices(prices)] if prices else tables
+
+
+def _prices(prices: Sequence[Price]) -> Table:
+    columns = (
+        Column("usd", "USD/h"),
+        Column("kind", "kind", "", 5),
+        Column("provider", "provider"),
+        Column("date", "date"),
+        Column("note", "note", "prose", 4),
+        Column("source", "source", "prose", 3),
+    )
+    rows = []
+    for price in prices:
+        low, high = price.low_usd_per_hour, price.high_usd_per_hour
+        usd = f"{low:.2f}" if low == high else f"{low:.2f}-{high:.2f}"
+        rows.append((usd, price.kind, price.provider, price.date, price.note or "", price.source))
+    return Table(columns, tuple(rows), title="Indicative prices of one GPU-hour, as listed on the day")
+
+
+def _figures(device: Device) -> Iterator[tuple[str, Figure]]:
+    for peak in device.peaks:
+        yield f"{peak.engine} {peak.precision} (sum {peak.accumulate}, dense)", peak.rate
+    yield "memory capacity", device.capacity
+    yield "memory bandwidth", device.bandwidth
+    named = {"L2": device.l2, "SMs": device.sm_count, "TDP": device.tdp}
+    yield from ((name, figure) for name, figure in named.items() if figure)
+    yield from ((f"{name} clock", figure) for name, figure in device.clocks.items())
+    yield from ((f"{link.name}, each direction", link.bandwidth) for link in device.links)
+    if device.pcie:
+        yield f"{device.pcie.name}, each direction", device.pcie.bandwidth
+
+
+def document(device: Device) -> dict[str, Any]:
+    """Every figure in SI, with source, confidence and note; null where sources leave it open."""
+    return {
+        "id": device.id,
+        "name": device.name,
+        "vendor": device.vendor,
+        "architecture": device.architecture,
+        "family": device.family,
+        "compute_capability": device.compute_capability,
+        "year": device.year,
+        "confidence": device.confidence,
+        "memory_type": device.memory_type,
+        "memory_bytes": device.capacity.value,
+        "bandwidth_bytes_per_s": device.bandwidth.value,
+        "peaks": [
+            {
+                "engine": peak.engine,
+                "precision": peak.precision.value,
+                "accumulate": peak.accumulate,
+                "dense": True,
+                "flops_per_s": peak.flops_per_s,
+            }
+            for peak in device.peaks
+        ],
+        "figures": {
+            name: {
+                "value": figure.value,
+                "printed": figure.printed,
+                "source": device.sources.get(figure.source, figure.source),
+                "confidence": figure.confidence or device.confidence,
+                "note": figure.note,
+            }
+            for name, figure in _figures(device)
+        },
+        "aliases": [alias for alias, taken in aliases().items() if taken[0] == device.id],
+        "notes": list(device.notes),
+    }

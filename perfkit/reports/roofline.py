@@ -1,0 +1,288 @@
+"""Reports of a `Prediction`: phases, ops, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import perfkit
+from perfkit.latency import PhaseTime, Prediction
+from perfkit.ops import OpCost
+from perfkit.roofline import OpTime, ridge_point
+from perfkit.tables import Column, Table
+from perfkit.units import format_quantity
+
+# Expected times need a calibration; until a device has one they are null.
+_EXPECTED = {"expected_s": None, "expected_low_s": None, "expected_high_s": None}
+
+_COST_COLUMNS = (
+    Column("flops", "FLOPs", "FLOP", 6),
+    Column("matmul_flops", "matmul", "FLOP"),
+    Column("weight_bytes", "weights", "B"),
+    Column("read_bytes", "read", "B"),
+    Column("write_bytes", "written", "B"),
+    Column("kv_read_bytes", "KV read", "B"),
+    Column("kv_write_bytes", "KV written", "B"),
+    Column("bytes", "bytes", "B"),
+    Column("intensity", "FLOP/B", "x"),
+    Column("roofline_s", "roofline", "s"),
+    Column("expected_s", "expected", "s"),
+    Column("expected_low_s", "low", "s"),
+    Column("expected_high_s", "high", "s"),
+    Column("bound", "bound"),
+)
+_TIDY_COLUMNS = (
+    Column("device", "device"),
+    Column("model", "model"),
+    Column("level", "level"),
+    Column("phase", "phase"),
+    Column("name", "op"),
+    Column("kind", "kind"),
+    Column("repeat", "launches", "n"),
+    *_COST_COLUMNS,
+)
+
+
+# --- JSON
+
+
+def document(prediction: Prediction) -> dict[str, Any]:
+    """The contract's JSON of `perfkit roofline`."""
+    p, w, e, need = prediction, prediction.workload, prediction.execution, prediction.footprint
+    return {
+        "perfkit": perfkit.__version__,
+        "model": p.model.name,
+        "device": p.device.id,
+        "calibration": None,
+        "workload": {
+            "batch": w.batch,
+            "images": w.images,
+            "visual_tokens": w.visual_tokens,
+            "text_tokens": w.text_tokens,
+            "new_tokens": w.new_tokens,
+        },
+        "execution": {
+            "weights": e.weights.value,
+            "activations": e.activations.value,
+            "kv": e.kv.value,
+            "attention": e.attention,
+            "logits": e.logits,
+            "tp": 1,
+            "pp": 1,
+            "runtime": "graph",
+        },
+        "phases": [_phase_record(phase) for phase in p.phases],
+        "ops": [_op_record(time) for time in p.ops],
+        "totals": {
+            "ttft_roofline_s": p.ttft_roofline_s,
+            "ttft_expected_s": None,
+            "tpot_roofline_s": p.tpot_roofline_s,
+            "tpot_expected_s": None,
+            "memory_bytes": {
+                "weights": need.weights,
+                "kv": need.kv,
+                "activations": need.activations,
+                "total": need.total,
+            },
+            "fits": p.fits,
+        },
+        "warnings": [*p.notes, *p.warnings],
+    }
+
+
+def _phase_record(phase: PhaseTime) -> dict[str, Any]:
+    return {"phase": phase.phase, **_figures(phase, phase)}
+
+
+def _op_record(time: OpTime) -> dict[str, Any]:
+    op = time.cost
+    return {
+        "phase": op.phase,
+        "name": op.name,
+        "kind": op.kind,
+        "repeat": op.repeat,
+        **_figures(op, time),
+    }
+
+
+def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, Any]:
+    return {
+        "flops": cost.flops,
+        "matmul_flops": cost.matmul_flops,
+        "weight_bytes": cost.weight_bytes,
+        "read_bytes": cost.read_bytes,
+        "write_bytes": cost.write_bytes,
+        "kv_read_bytes": cost.kv_read_bytes,
+        "kv_write_bytes": cost.kv_write_bytes,
+        "bytes": cost.bytes,
+        "intensity": cost.flops / cost.bytes,
+        "roofline_s": time.roofline_s,
+        **_EXPECTED,
+        "bound": time.bound,
+    }
+
+
+# --- one tidy table
+
+
+def table(predictions: Sequence[Prediction]) -> Table:
+    """Phases and then ops of each prediction; `level` tells them apart, so that no sum counts a FLOP twice."""
+    rows: list[tuple[Any, ...]] = []
+    for p in predictions:
+        records = [{"level": "phase", **_phase_record(phase)} for phase in p.phases]
+        records += [{"level": "op", **_op_record(time)} for time in p.ops]
+        start = {"device": p.device.id, "model": p.model.name}
+        rows += [tuple({**start, **r}.get(column.key) for column in _TIDY_COLUMNS) for r in records]
+    return Table(_TIDY_COLUMNS, tuple(rows))
+
+
+# --- for people
+
+
+def overview(predictions: Sequence[Prediction]) -> list[Table]:
+    """Phases, totals, and ops by kind of one prediction; one line a device for several."""
+    if len(predictions) > 1:
+        return [_comparison(predictions)]
+    p = predictions[0]
+    return [_phases(p), _totals(p), _kinds(p)]
+
+
+def _phases(p: Prediction) -> Table:
+    columns = (
+        Column("phase", "phase"),
+        Column("flops", "FLOPs", "FLOP", 6),
+        Column("bytes", "bytes", "B", 7),
+        Column("intensity", "FLOP/B", "x", 5),
+        Column("bound", "bound", "", 8),
+        Column("roofline_s", "roofline", "s"),
+        Column("share", "of TTFT", "share"),
+        Column("bar", "", "bar", 4),
+    )
+    ttft = p.ttft_roofline_s
+    rows = []
+    for phase in p.phases:
+        share = None if phase.phase == "decode" else phase.roofline_s / ttft
+        name = "decode (first token)" if phase.phase == "decode" else phase.phase
+        figures = (phase.flops, phase.bytes, phase.flops / phase.bytes, phase.bound, phase.roofline_s)
+        rows.append((name, *figures, share, share or 0.0))
+    decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
+    return Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode)
+
+
+def _heading(p: Prediction) -> list[str]:
+    w, e = p.workload, p.execution
+    alias = f" ({p.choice.name})" if p.choice.is_alias else ""
+    tokens = [f"{w.visual_tokens} visual"] if p.model.vision else []
+    tokens += [f"{w.text_tokens} text"] if p.model.text else []
+    work = f"{' + '.join(tokens)} tokens"
+    work += f", {w.new_tokens} new" if p.model.has_decoder else ""
+    work += f", {w.images} image(s)" if p.model.vision else ""
+    formats = e.weights if e.weights == e.activations == e.kv else f"W {e.weights} A {e.activations} KV {e.kv}"
+    return [
+        f"{p.model.name} on {p.device.id}{alias}: {p.device.name}",
+        f"{work}, batch {w.batch}; {formats}; {e.attention} attention; logits {e.logits}",
+        _ceilings(p),
+    ]
+
+
+def _ceilings(p: Prediction) -> str:
+    precisions = dict.fromkeys(precision for precision in (p.execution.product, p.execution.activations))
+    peaks = [p.device.product_peak(precision) for precision in precisions]
+    rates = ", ".join(
+        f"{peak.precision} {peak.rate.printed} ({peak.engine}), "
+        f"ridge {ridge_point(p.device, peak.precision):.0f} FLOP/B"
+        for peak in peaks
+    )
+    return f"datasheet: {rates}; memory {p.device.bandwidth.printed}"
+
+
+def _totals(p: Prediction) -> Table:
+    columns = (Column("total", "total"), Column("value", "value"), Column("what", "", "prose", 7))
+    need, show = p.footprint, format_quantity
+    phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
+    rows = [("TTFT", show(p.ttft_roofline_s, "s"), f"{phases}; roofline, so a lower bound")]
+    if p.tpot_roofline_s:
+        rate = p.workload.batch / p.tpot_roofline_s
+        rows.append(
+            ("TPOT", show(p.tpot_roofline_s, "s"), f"mean of {p.workload.new_tokens} new tokens; {rate:.1f} tokens/s")
+        )
+    parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
+    rows.append(("memory", show(need.total, "B"), parts))
+    fits = "fits" if p.fits else "does not fit"
+    rows.append(("card", show(p.device.memory_bytes, "B"), f"{fits}, 1 GiB kept for the runtime"))
+    return Table(columns, tuple(rows), title="Totals")
+
+
+def _kinds(p: Prediction) -> Table:
+    columns = (
+        Column("phase", "phase"),
+        Column("kind", "kind"),
+        Column("launches", "launches", "n", 4),
+        Column("flops", "FLOPs", "FLOP", 5),
+        Column("bytes", "bytes", "B", 6),
+        Column("intensity", "FLOP/B", "x", 3),
+        Column("bound", "bound", "", 7),
+        Column("roofline_s", "roofline", "s"),
+        Column("share", "of phase", "share"),
+        Column("bar", "", "bar", 8),
+    )
+    rows: list[tuple[Any, ...]] = []
+    first_of_phase = set()
+    for phase in p.phases:
+        first_of_phase.add(len(rows))
+        members = [time for time in p.ops if time.cost.phase == phase.phase]
+        grouped = [_kind_row(kind, members, phase.roofline_s) for kind in dict.fromkeys(t.cost.kind for t in members)]
+        grouped.sort(key=lambda row: -row[-1])
+        rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
+    notes = (
+        "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
+        "Times: predicted by the roofline from datasheet peaks. --format json lists every op.",
+        *(f"note: {note}" for note in p.notes),
+    )
+    return Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=frozenset(first_of_phase - {0}))
+
+
+def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, ...]:
+    members = [time for time in times if time.cost.kind == kind]
+    flops, moved = sum(t.cost.flops for t in members), sum(t.cost.bytes for t in members)
+    seconds = sum(t.roofline_s for t in members)
+    compute = sum(t.roofline_s for t in members if t.bound == "compute")
+    launches = sum(t.cost.repeat for t in members)
+    bound = "compute" if 2 * compute >= seconds else "memory"
+    return kind, launches, flops, moved, flops / moved, bound, seconds, seconds / phase_s, seconds / phase_s
+
+
+def _comparison(predictions: Sequence[Prediction]) -> Table:
+    phases = list(dict.fromkeys(phase.phase for p in predictions for phase in p.phases if phase.phase != "decode"))
+    columns = (
+        Column("device", "device"),
+        Column("peak", "peak", "FLOP/s", 5),
+        Column("bandwidth", "memory", "B/s", 4),
+        *(Column(phase, phase, "s", 6) for phase in phases),
+        Column("ttft", "TTFT", "s"),
+        Column("tpot", "TPOT", "s"),
+        Column("fits", "fits"),
+    )
+    rows = []
+    for p in predictions:
+        seconds = {phase.phase: phase.roofline_s for phase in p.phases}
+        peak = p.device.product_peak(p.execution.product).flops_per_s
+        rows.append(
+            (
+                p.device.id,
+                peak,
+                p.device.bytes_per_s,
+                *(seconds.get(phase) for phase in phases),
+                p.ttft_roofline_s,
+                p.tpot_roofline_s,
+                "yes" if p.fits else "no",
+            )
+        )
+    title = [f"{predictions[0].model.name} on {len(predictions)} devices", _heading(predictions[0])[1]]
+    notes = tuple(f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in p.notes))
+    return Table(
+        columns,
+        tuple(rows),
+        title="\n".join(title),
+        notes=("Roofline times, lower bounds: counted FLOPs and bytes on datasheet peaks.", *notes),
+    )

@@ -1,0 +1,91 @@
+"""Ideal time of ops on a device: no faster than any engine that an op needs, nor than memory.
+
+    time = max(products / tensor peak, element-wise / vector peak, bytes / bandwidth)
+
+Where products run on the vector engine too (fp32 on a V100, INT8 by DP4A) the first two add up. Never a quotient of
+operations over an attained performance, so an op without FLOPs has its memory time.
+
+Source: Williams, Waterman, Patterson: Roofline (CACM 52(4), 2009), one ceiling an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from perfkit.hardware import Device, Peak
+from perfkit.ops import OpCost, maximum
+from perfkit.units import Amount, Precision
+
+
+class OpTime(NamedTuple):
+    """Roofline time of an op over all its launches, and the two bounds that it is the larger of."""
+
+    cost: OpCost
+    compute_s: Amount
+    memory_s: Amount
+    roofline_s: Amount
+
+    @property
+    def bound(self) -> str:
+        """`compute` or `memory`, whichever takes longer."""
+        return "compute" if self.compute_s >= self.memory_s else "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Rates of a device, looked up once for many ops."""
+
+    device: Device
+    peaks: dict[Precision, Peak]
+    vector_flops_per_s: float | None
+
+    def compute_s(self, op: OpCost) -> Amount:
+        """Time of the op's arithmetic; element-wise work on a device without a published vector rate takes none."""
+        vector = op.vector_flops / self.vector_flops_per_s if self.vector_flops_per_s else 0.0
+        if op.engine not in self.peaks:
+            return vector
+        peak = self.peaks[op.engine]
+        products = op.matmul_flops / (peak.flops_per_s or 1.0)
+        return products + vector if peak.engine == "vector" else maximum(products, vector)
+
+
+def engines_of(device: Device, precisions: Iterable[Precision]) -> Engines:
+    """Rates of `device` for products in `precisions`.
+
+    Raises:
+        UnsupportedPrecision: the device has no engine for one of them.
+    """
+    peaks = {precision: device.product_peak(precision) for precision in precisions}
+    return Engines(device, peaks, device.vector_flops_per_s())
+
+
+def time_ops(engines: Engines, forward: Iterable[OpCost]) -> tuple[OpTime, ...]:
+    """Roofline time of each op.
+
+    >>> from perfkit.hardware import load_device
+    >>> from perfkit.ops import Place, linear
+    >>> engines = engines_of(load_device("v100"), [Precision.FP16])
+    >>> product = linear(Place("prefill", 1, *[Precision.FP16] * 4), "q_proj", 4096, 4096, 4096)
+    >>> round(time_ops(engines, [product])[0].roofline_s * 1e6)  # 2 * 4096^3 / 125e12 = 1.0995 ms
+    1100
+    """
+    return tuple(_times(engines, forward))
+
+
+def _times(engines: Engines, forward: Iterable[OpCost]) -> Iterator[OpTime]:
+    bytes_per_s = engines.device.bytes_per_s
+    for op in forward:
+        compute, memory = engines.compute_s(op), op.bytes / bytes_per_s
+        yield OpTime(op, compute, memory, maximum(compute, memory))
+
+
+def ridge_point(device: Device, precision: Precision) -> float:
+    """Arithmetic intensity, in FLOP a byte, above which products in `precision` are bound by compute.
+
+    >>> from perfkit.hardware import load_device
+    >>> round(ridge_point(load_device("v100"), Precision.FP16), 1)  # 125e12 / 900e9
+    138.9
+    """
+    return (device.product_peak(precision).flops_per_s or 0.0) / device.bytes_per_s

@@ -1,0 +1,95 @@
+"""What is asked of a model (`Workload`) and how it is run (`Execution`).
+
+A workload holds Python ints, and every count made from it is then exact; or float64 arrays of one shape, for
+sweeps, through the same formulas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from perfkit.units import Amount, Precision, check_count
+
+Attention = Literal["fused", "eager"]
+Logits = Literal["last", "all", "none"]
+
+ATTENTIONS: tuple[Attention, ...] = ("fused", "eager")
+LOGITS: tuple[Logits, ...] = ("last", "all", "none")
+WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """`layers` consecutive layers of the language model that see `visual_tokens` visual tokens a sequence."""
+
+    layers: int
+    visual_tokens: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One request, `batch` sequences of it at once; all token counts are per sequence.
+
+    `visual_tokens` enter layer 0, all `images` together; `schedule` lists how many of them later layers see, and
+    is empty where all layers see them all.
+
+    Raises:
+        InvalidValue: a count that is no whole number from its minimum to 10^7.
+
+    >>> Workload(visual_tokens=32).prompt_tokens
+    92
+    """
+
+    visual_tokens: Amount
+    text_tokens: Amount = 60
+    new_tokens: Amount = 128
+    batch: Amount = 1
+    images: Amount = 1
+    schedule: tuple[LayerGroup, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_count("visual tokens", self.visual_tokens, 0)
+        check_count("text tokens", self.text_tokens, 0)
+        check_count("new tokens", self.new_tokens, 0)
+        check_count("batch", self.batch)
+        check_count("images", self.images)
+
+    @property
+    def prompt_tokens(self) -> Amount:
+        """Visual and text tokens that enter layer 0."""
+        return self.visual_tokens + self.text_tokens
+
+    @property
+    def mean_extra_tokens(self) -> Amount:
+        """New tokens that the cache holds beside the prompt, on average over the new tokens: 0, 1, ... N - 1."""
+        return (self.new_tokens - 1) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Precisions, attention kernel, and which logits are made.
+
+    Products of the language model's linear layers run on the engine of the wider of `weights` and `activations`,
+    attention products on that of `activations`; `kv` is how the cache is stored.
+    """
+
+    weights: Precision = Precision.FP16
+    activations: Precision = Precision.FP16
+    kv: Precision = Precision.FP16
+    attention: Attention = "fused"
+    logits: Logits = "last"
+
+    @property
+    def product(self) -> Precision:
+        """Precision in which the language model's linear layers multiply.
+
+        >>> Execution(weights=Precision.INT4).product.value
+        'fp16'
+        """
+        return self.weights if self.weights.bits > self.activations.bits else self.activations
+
+    @property
+    def weight_only(self) -> bool:
+        """Whether weights are stored narrower than they are multiplied, so with a scale a group."""
+        return self.weights.bits < self.activations.bits
