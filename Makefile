@@ -1,0 +1,24 @@
+# Every check that a change must pass, and the files that are generated. Run in a virtual environment with '.[dev]'.
+PYTHON ?= python
+
+.PHONY: check style types test reports bench
+
+check: style types test
+
+style:
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+
+types:
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest -n 2
+
+# Files made from the program itself; tests fail when they lag behind.
+reports:
+	$(PYTHON) scripts/cli_reference.py
+
+bench:
+	$(PYTHON) benchmarks/start.py
+	$(PYTHON) benchmarks/analysis.py
