@@ -1,0 +1,106 @@
+"""What the documentation says, runs; what is generated, is current."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import perfkit
+from perfkit.cli import COMMANDS, load_command, main
+from perfkit.hardware import device_ids, load_device
+from perfkit.models import FAMILIES, preset_names
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def shell_lines() -> list[str]:
+    lines = [
+        line.split("#")[0].strip() for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()
+    ]
+    return sorted({line for line in lines if line.startswith("perfkit ")})
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_every_perfkit_command_of_the_documentation_runs(line: str) -> None:
+    result = CliRunner().invoke(main, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.output
+
+
+def examples() -> list[str]:
+    """Command lines under "Example" in the commands' help."""
+    helps = "\n".join(load_command(name).help or "" for name in COMMANDS)
+    return re.findall(r"^\s*(perfkit .*)$", helps, flags=re.MULTILINE)
+
+
+def test_every_command_has_an_example() -> None:
+    assert {line.split()[1] for line in examples()} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("line", [line for line in examples() if "--detect" not in line])
+def test_every_example_of_the_help_runs(line: str) -> None:
+    assert CliRunner().invoke(main, shlex.split(line)[1:]).exit_code == 0
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    exec(code, {})  # noqa: S102  # our own README
+    assert "1579545624576" in capsys.readouterr().out  # vision 381.9 G + projector 1.342 G + prefill 1196.3 G
+
+
+def test_the_output_in_the_readme_is_what_the_main_job_prints() -> None:
+    shown = blocks(ROOT / "README.md", "text")[0].splitlines()
+    printed = CliRunner(env={"COLUMNS": "100"}).invoke(main, ["roofline", "--gpu", "v100", "--tokens", "32"]).output
+    assert [line.rstrip() for line in printed.splitlines()[: len(shown)]] == shown
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    command = next(
+        line for block in blocks(ROOT / "README.md", "bash") for line in block.splitlines() if "pytest" in line
+    )
+    assert command in (ROOT / ".ci/run").read_text().splitlines()
+
+
+def test_the_example_device_loads(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs/adding-a-gpu.md", "yaml")
+    path = tmp_path / "my-card.yaml"
+    path.write_text(example)
+    assert load_device(str(path)).memory_bytes == 24e9
+
+
+def test_the_command_line_reference_is_current() -> None:
+    script = "import cli_reference, sys; sys.stdout.write(cli_reference.reference())"
+    run = [sys.executable, "-c", script]
+    done = subprocess.run(
+        run, cwd=ROOT / "scripts", env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs/cli.md").read_text() == done.stdout, "run `make reports`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_resolves(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_counts_that_the_documentation_states() -> None:
+    assert f"{len(device_ids())} devices" in README
+    assert f"{len(preset_names())} presets and {len(FAMILIES)} families" in (ROOT / "CHANGELOG.md").read_text()
+    families = (ROOT / "docs/adding-a-model.md").read_text().split("Families: ")[1].split(". ")[0]
+    assert families.replace("\n", " ").split(", ") == list(FAMILIES)
+
+
+def test_every_public_name_is_documented_with_an_example() -> None:
+    public = [getattr(perfkit, name) for name in perfkit.__all__ if name != "__version__"]
+    assert all(function.__doc__ for function in public)
