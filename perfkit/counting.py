@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 from perfkit import ops
 from perfkit.errors import InvalidValue
@@ -57,7 +58,7 @@ def workload_of(
 
 def _check_tokens(spec: ModelSpec, workload: Workload, most: Amount) -> None:
     excess = workload.visual_tokens - most
-    if bool(excess.max() > 0) if hasattr(excess, "dtype") else excess > 0:
+    if _anywhere(excess > 0):
         makes = f"makes at most {most} of {workload.images} image(s)" if spec.vision else "sees no images: use 0"
         raise InvalidValue(f"{workload.visual_tokens} visual tokens: {spec.name} {makes}")
     if spec.text is None and not hasattr(excess, "dtype") and excess != 0:
@@ -70,12 +71,20 @@ def _check_tokens(spec: ModelSpec, workload: Workload, most: Amount) -> None:
 def _check_schedule(spec: ModelSpec, workload: Workload) -> None:
     if not workload.schedule:
         return
+    for group in workload.schedule:
+        check_count("layers of a group", group.layers, 0)
+        check_count("visual tokens of a group", group.visual_tokens, 0)
     layers = sum(group.layers for group in workload.schedule)
     if spec.text is None or layers != spec.text.stack.layers:
         raise InvalidValue(f"the schedule lists {layers} layers, which are not those of {spec.name}")
     tokens = [workload.visual_tokens, *(group.visual_tokens for group in workload.schedule)]
-    if any(later > earlier for earlier, later in pairwise(tokens)):
+    if any(_anywhere(later > earlier) for earlier, later in pairwise(tokens)):
         raise InvalidValue(f"visual tokens cannot grow from layer to layer: {tokens}")
+
+
+def _anywhere(condition: Any) -> bool:
+    """Whether a condition holds, at any point of a sweep."""
+    return bool(condition.any()) if hasattr(condition, "dtype") else bool(condition)
 
 
 def execution_of(spec: ModelSpec, execution: Execution) -> Execution:
@@ -190,7 +199,8 @@ def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> It
     yield from _embeddings(spec.text, place, workload.batch, workload.text_tokens)
     if spec.vision is not None and not _none(workload.visual_tokens):
         # The embeddings of image placeholders are overwritten by the projector's output.
-        yield ops.copy(place, "merge_visual", workload.batch * workload.visual_tokens, width)
+        present = replace(place, repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
+        yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
     groups = [(g.layers, g.visual_tokens + workload.text_tokens) for g in _schedule(spec.text, workload)]
     yield from _layers(spec.text, "prefill", execution, workload.batch, [(n, q, q) for n, q in groups])
     yield from _head(spec.text, place, workload.batch, groups[-1][1], execution)

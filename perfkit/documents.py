@@ -6,10 +6,11 @@ A YAML document here is plain data: no tags, no anchors, no duplicate keys.
 from __future__ import annotations
 
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -99,8 +100,20 @@ def _first_line(error: yaml.YAMLError) -> str:
     return where + str(getattr(error, "problem", None) or str(error).splitlines()[0])
 
 
+# YAML 1.1 takes 010 for 8 and 1:30 for 90; here a number is written as people write one, and the rest is text.
+_NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(?:0|[1-9][0-9]*)",
+    "tag:yaml.org,2002:float": r"[-+]?(?:[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?|\.(?:inf|nan))",
+}
+
+
 class _Strict(_Loader):  # type: ignore[misc]
-    """Safe loader that refuses a key given twice; YAML alone would keep the last."""
+    """Safe loader that refuses a key given twice, where YAML alone keeps the last, and reads decimal numbers only."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {
+        first: [(tag, re.compile(rf"{_NUMBERS[tag]}\Z") if tag in _NUMBERS else pattern) for tag, pattern in resolvers]
+        for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

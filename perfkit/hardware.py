@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from perfkit.documents import Section, read_yaml
 from perfkit.errors import InvalidSpec, UnknownName, UnsupportedPrecision
-from perfkit.units import COMPUTE_PRECISIONS, Precision, format_quantity
+from perfkit.units import COMPUTE_PRECISIONS, Precision
 
 ENGINES = ("tensor", "vector")
 CONFIDENCES = ("high", "medium", "low")
@@ -27,8 +28,7 @@ _WATTS = {"W": 1.0}
 _COUNT = {"": 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """A printed figure: `value` in SI (None where sources leave it open), as printed, source, doubt and remark."""
 
     value: float | None
@@ -38,8 +38,7 @@ class Figure:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
+class Peak(NamedTuple):
     """Dense peak rate of an engine (tensor or vector) for products in `precision`, summed in `accumulate`."""
 
     engine: str
@@ -58,8 +57,7 @@ class Peak:
         return self.accumulate in ("fp32", "int32", "fp64")
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """Connection to other cards or to the host; bandwidth of one direction."""
 
     name: str
@@ -113,9 +111,7 @@ class Device:
         known = [p for p in self.peaks if p.precision is precision and p.flops_per_s is not None]
         candidates = [p for p in known if p.wide] or known
         if not candidates:
-            raise UnsupportedPrecision(
-                f"{self.id} has no published rate for {precision} products; it multiplies in {self._offers()}"
-            )
+            raise UnsupportedPrecision(f"{self.id} has no published rate for {precision} products; {self._offers()}")
         return max(candidates, key=lambda p: p.flops_per_s or 0.0)
 
     def vector_flops_per_s(self) -> float | None:
@@ -129,11 +125,12 @@ class Device:
 
     def _offers(self) -> str:
         best = [self.product_peak(p) for p in self.precisions()]
-        return ", ".join(f"{p.precision} ({p.rate.printed}, {p.engine})" for p in best)
+        if not best:
+            return "none of its rates is published"
+        return "it multiplies in " + ", ".join(f"{p.precision} ({p.rate.printed}, {p.engine})" for p in best)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """What a name meant: the device, and for an alias its siblings."""
 
     device: Device
@@ -327,8 +324,7 @@ def _pcie(top: Section, sources: dict[str, str]) -> Link | None:
 # --- prices
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """Indicative price of one GPU-hour, as listed on a day; low and high differ where a range is printed."""
 
     gpu: str
@@ -369,13 +365,3 @@ def _price(section: Section) -> Price:
     )
     section.finish()
     return price
-
-
-def describe_peaks(device: Device) -> str:
-    """The rates that a roofline uses, in one line.
-
-    >>> describe_peaks(load_device("t4"))
-    'fp32 8.10 TFLOP/s, fp16 65.0 TFLOP/s, int8 130 TFLOP/s'
-    """
-    best = [device.product_peak(p) for p in device.precisions()]
-    return ", ".join(f"{p.precision} {format_quantity(p.flops_per_s, 'FLOP/s')}" for p in best)

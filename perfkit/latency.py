@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
-from perfkit.hardware import Choice, Device, Figure, choose_device
+from perfkit.hardware import Choice, Device, choose_device
 from perfkit.memory import RUNTIME_RESERVE_BYTES, Footprint, footprint, remedies
 from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
@@ -19,8 +20,7 @@ from perfkit.units import COMPUTE_PRECISIONS, Amount, Precision, format_quantity
 from perfkit.workload import ATTENTIONS, LOGITS, Execution, Workload
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseTime:
+class PhaseTime(NamedTuple):
     """Sum of the ops of one phase; its roofline time is the sum of theirs.
 
     `bound` is that of the ops which take most of the time.
@@ -171,6 +171,7 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
 
 
 PRODUCT_KINDS = frozenset({"linear", "convolution", "attention"})
+DOUBTED = ("medium", "low")
 
 
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
@@ -222,17 +223,15 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
     found = []
     if engines.vector_flops_per_s is None:
         found.append(f"{device.id}: no vector rate is published, so element-wise work is bounded by memory alone")
+    if device.confidence in DOUBTED:
+        found.append(f"{device.id}: the figures of this device are of {device.confidence} confidence")
     figures = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
     figures += [("bandwidth", device.bandwidth), ("capacity", device.capacity)]
-    return found + [doubt for what, figure in figures for doubt in _doubt(device, what, figure)]
-
-
-def _doubt(device: Device, what: str, figure: Figure) -> list[str]:
-    confidence = figure.confidence or device.confidence
-    if confidence in (None, "high"):
-        return []
-    why = f": {figure.note}" if figure.note else ""
-    return [f"{device.id}: {what} {figure.printed} is of {confidence} confidence{why}"]
+    return found + [
+        f"{device.id}: {what} {figure.printed} is of {figure.confidence} confidence: {figure.note or 'see its source'}"
+        for what, figure in figures
+        if figure.confidence in DOUBTED
+    ]
 
 
 def _misfits(spec: ModelSpec, device: Device, workload: Workload, execution: Execution, need: Footprint) -> list[str]:

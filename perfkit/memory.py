@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from perfkit import ops
 from perfkit.models.spec import ModelSpec, StackSpec, TextSpec
@@ -14,8 +15,7 @@ from perfkit.workload import WEIGHT_GROUP, Execution, LayerGroup, Workload
 RUNTIME_RESERVE_BYTES = GIB  # CUDA context, libraries and allocator slack
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+class Footprint(NamedTuple):
     """Bytes that must lie on the card at once."""
 
     weights: Amount
@@ -129,8 +129,14 @@ def remedies(
     batch = int(room * workload.batch // (need.kv + need.activations))
     if 1 <= batch < workload.batch:
         found.append(f"--batch {batch}")
-    found.append(f"a card with at least {format_quantity(need.total + RUNTIME_RESERVE_BYTES, 'B')}")
+    found.append(f"a card with at least {format_quantity(_rounded_up(need.total + RUNTIME_RESERVE_BYTES), 'B')}")
     return found
+
+
+def _rounded_up(amount: Amount) -> int:
+    """To the three digits that are shown, since a card of a little less would not do."""
+    step: int = 10 ** max(0, len(str(int(amount))) - 3)
+    return int(-(-amount // step)) * step
 
 
 def _fits(spec: ModelSpec, workload: Workload, execution: Execution, need: Footprint, capacity_bytes: float) -> bool:

@@ -11,7 +11,6 @@ Source: Williams, Waterman, Patterson: Roofline (CACM 52(4), 2009), one ceiling 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from perfkit.hardware import Device, Peak
@@ -33,8 +32,7 @@ class OpTime(NamedTuple):
         return "compute" if self.compute_s >= self.memory_s else "memory"
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
+class Engines(NamedTuple):
     """Rates of a device, looked up once for many ops."""
 
     device: Device

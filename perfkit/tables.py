@@ -1,4 +1,4 @@
-"""Tables and their formats: rich for people, csv, json, markdown, latex and html for machines.
+"""Tables and their formats: aligned text for people; csv, json, markdown, latex and html for machines.
 
 A `Table` knows columns and rows, nothing of what they mean. People see rounded values with unit prefixes; every
 other format carries plain SI numbers under the columns' keys.
@@ -6,28 +6,24 @@ other format carries plain SI numbers under the columns' keys.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perfkit import layout
 from perfkit.units import format_quantity, parse_choice
 
 if TYPE_CHECKING:
     import pandas
-    from rich.table import Table as RichTable
 
 FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
+ALWAYS = 9  # importance of a column that stays however narrow the terminal
 _TEXT = ("", "prose")
 _BAR_WIDTH = 12
-_GAP = 2  # characters that rich puts between columns
-_PROSE_WIDTH = 24  # the least that wrapped text needs to read well
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column: `key` for machines, `header` for people.
 
     `unit`: "" text, "prose" text that may wrap, "n" a count, "x" a plain number, "share" a fraction shown as percent,
@@ -38,7 +34,7 @@ class Column:
     key: str
     header: str
     unit: str = ""
-    importance: int = 9
+    importance: int = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +77,9 @@ class Table:
         return pandas.DataFrame.from_records(list(self.records()), columns=[column.key for column in self.columns])
 
     def _csv(self) -> str:
+        import csv
+        import io
+
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow([column.key for column in self.columns])
@@ -104,30 +103,29 @@ def _one_line(value: Any, style: str) -> str:
 
 def render_for_people(tables: Iterable[Table], *, width: int = 100, color: bool = False) -> str:
     """Tables one below the other as a terminal of `width` shows them."""
-    from rich.console import Console
+    return "\n\n".join("\n".join(_lines(table, width, color)) for table in tables)
 
-    text = io.StringIO()
+
+def _lines(table: Table, width: int, color: bool) -> Iterator[str]:
     # Colours are added to meaning that the characters already carry, so a pipe loses nothing.
-    console = Console(
-        file=text,
-        width=width,
-        force_terminal=color,
-        no_color=not color,
-        color_system="standard" if color else None,
-        highlight=False,
-        emoji=False,
-        markup=False,
-    )
-    for index, table in enumerate(tables):
-        if index:
-            console.print()
-        if table.title:
-            console.print(table.title, style="bold")
-        if table.columns:
-            console.print(_rich(_fitted(table, width)))
-        for note in table.notes:
-            console.print(note, style="dim")
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+    for line in layout.paragraphs(table.title, width):
+        yield layout.paint(line, "bold", color=color)
+    columns, rows = _fitted(table, width)
+    units = [column.unit for column in columns]
+    if columns:
+        yield from layout.grid(
+            [column.header for column in columns],
+            rows,
+            width=width,
+            right=[i for i, unit in enumerate(units) if unit not in (*_TEXT, "bar")],
+            prose=[i for i, unit in enumerate(units) if unit == "prose"],
+            painted=[i for i, unit in enumerate(units) if unit == "bar"],
+            blank_before=table.rule_before,
+            color=color,
+        )
+    for note in table.notes:
+        for line in layout.paragraphs(note, width):
+            yield layout.paint(line, "dim", color=color)
 
 
 def show(value: Any, unit: str) -> str:
@@ -143,7 +141,7 @@ def show(value: Any, unit: str) -> str:
     if unit == "n":
         return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:g}"
     if unit == "x":
-        return f"{value:.3g}"
+        return f"{value:.0f}" if value >= 999.5 else f"{value:.3g}"
     if unit == "share":
         return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.{0 if value >= 0.0095 else 1}f} %"
     if unit == "bar":
@@ -157,47 +155,21 @@ def _bar(share: float) -> str:
     return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
 
 
-def _fitted(table: Table, width: int) -> Table:
-    """`table` without its least important columns, as far as `width` asks for it."""
-    while _natural_width(table) > width:
-        least = min(column.importance for column in table.columns)
-        if least >= 9:
-            return table
-        gone = max(i for i, column in enumerate(table.columns) if column.importance == least)
-        table = replace(
-            table,
-            columns=table.columns[:gone] + table.columns[gone + 1 :],
-            rows=tuple(row[:gone] + row[gone + 1 :] for row in table.rows),
-        )
-    return table
+def _fitted(table: Table, width: int) -> tuple[list[Column], list[list[str]]]:
+    """Columns and shown cells without the least important columns, as far as `width` asks for it."""
+    columns = list(table.columns)
+    rows = [[show(value, column.unit) for column, value in zip(columns, row, strict=True)] for row in table.rows]
+    while columns and _asked_width(columns, rows) > width:
+        least = min(column.importance for column in columns)
+        if least >= ALWAYS:
+            break
+        gone = max(i for i, column in enumerate(columns) if column.importance == least)
+        del columns[gone]
+        for row in rows:
+            del row[gone]
+    return columns, rows
 
 
-def _natural_width(table: Table) -> int:
-    widths = [
-        _PROSE_WIDTH
-        if column.unit == "prose"
-        else max([len(column.header), *(len(show(row[i], column.unit)) for row in table.rows)])
-        for i, column in enumerate(table.columns)
-    ]
-    return sum(widths) + _GAP * (len(widths) - 1)
-
-
-def _rich(table: Table) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for column in table.columns:
-        left = column.unit in (*_TEXT, "bar")
-        grid.add_column(
-            column.header,
-            justify="left" if left else "right",
-            style="cyan" if column.unit == "bar" else None,
-            no_wrap=column.unit != "prose",
-            overflow="fold",
-        )
-    for index, row in enumerate(table.rows):
-        if index in table.rule_before:
-            grid.add_section()
-        grid.add_row(*(show(value, column.unit) for column, value in zip(table.columns, row, strict=True)))
-    return grid
+def _asked_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    prose = [i for i, column in enumerate(columns) if column.unit == "prose"]
+    return layout.total_width(layout.natural_widths([column.header for column in columns], rows, prose))

@@ -61,7 +61,8 @@ def parse_precision(text: str, allowed: Iterable[Precision] = STORAGE_PRECISIONS
     """
     names = [p.value for p in allowed]
     if text not in names:
-        raise UnknownName("precision", str(text), names)
+        stored = "; it is a format to store weights (--weights) or the cache (--kv) in"
+        raise UnknownName("precision", str(text), names, stored if text in STORAGE_PRECISIONS else "")
     return Precision(text)
 
 
@@ -102,7 +103,7 @@ def check_count(what: str, number: Amount, minimum: int = 1) -> Amount:
     """
     if hasattr(number, "dtype"):
         inside = bool(((number >= minimum) & (number <= MAXIMUM_COUNT)).all())
-        whole = bool((number == number // 1).all())
+        whole = inside and bool((number == number // 1).all())
     else:
         whole = isinstance(number, int) and not isinstance(number, bool)
         inside = whole and minimum <= number <= MAXIMUM_COUNT

@@ -7,7 +7,7 @@ sweeps, through the same formulas.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfkit.units import Amount, Precision, check_count
 
@@ -19,8 +19,7 @@ LOGITS: tuple[Logits, ...] = ("last", "all", "none")
 WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
 
 
-@dataclass(frozen=True, slots=True)
-class LayerGroup:
+class LayerGroup(NamedTuple):
     """`layers` consecutive layers of the language model that see `visual_tokens` visual tokens a sequence."""
 
     layers: int

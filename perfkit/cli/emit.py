@@ -6,16 +6,18 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from perfkit import reports
 from perfkit.errors import MachineError
-from perfkit.reports import Reportable
 from perfkit.tables import render_for_people
+
+if TYPE_CHECKING:
+    from perfkit.reports import Reportable
 
 
 def emit(value: Reportable | Sequence[Reportable], form: str, output: str | None, warnings: Iterable[str] = ()) -> None:
@@ -53,6 +55,8 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         MachineError: no such folder, or no right to write there; nothing is changed.
     """
+    import tempfile
+
     temporary: Path | None = None
     try:
         if path.is_dir():

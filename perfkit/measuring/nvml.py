@@ -22,7 +22,7 @@ class DetectedGpu:
     index: int
     name: str
     device: str | None
-    memory_bytes: int
+    memory_bytes: int | None
     sm_clock_hz: int | None
     memory_clock_hz: int | None
     power_limit_w: float | None
@@ -67,17 +67,23 @@ def _read(nvml: Any, index: int, driver: str) -> DetectedGpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name = nvml.nvmlDeviceGetName(handle)
 
-    def figure(function: str, *arguments: Any, scale: float = 1) -> Any:
+    def asked(function: str, *arguments: Any) -> Any:
         try:
-            return getattr(nvml, function)(handle, *arguments) * scale
+            return getattr(nvml, function)(handle, *arguments)
         except nvml.NVMLError:  # not reported by this card
             return None
+
+    def figure(function: str, *arguments: Any, scale: float = 1) -> Any:
+        value = asked(function, *arguments)
+        return None if value is None else value * scale
+
+    memory = asked("nvmlDeviceGetMemoryInfo")
 
     return DetectedGpu(
         index=index,
         name=name,
         device=device_of_name(name),
-        memory_bytes=nvml.nvmlDeviceGetMemoryInfo(handle).total,
+        memory_bytes=memory and memory.total,
         sm_clock_hz=figure("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM, scale=10**6),
         memory_clock_hz=figure("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_MEM, scale=10**6),
         power_limit_w=figure("nvmlDeviceGetEnforcedPowerLimit", scale=1e-3),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perfkit.documents import read_json
+from perfkit.documents import read_json, shown
 from perfkit.errors import InvalidSpec
 
 MAXIMUM_SIZE = 10**9
@@ -97,15 +96,6 @@ class Config:
             self.defaults.append(f"{self.prefix}{key}={default if isinstance(default, str) else shown(default)}")
             return default
         return value
-
-
-def shown(value: object) -> str:
-    """`value` as a message quotes it, shortened so that the message stays one line.
-
-    >>> shown("4096")
-    "'4096'"
-    """
-    return reprlib.repr(value)
 
 
 def read_config(path: Path) -> Config:

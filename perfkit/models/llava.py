@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from perfkit.documents import shown
 from perfkit.errors import InvalidSpec
 from perfkit.models import read_model
-from perfkit.models.config import Config, shown
+from perfkit.models.config import Config
 from perfkit.models.spec import ModelSpec, ProjectorSpec, TextSpec, VisionSpec
 
 # What LlavaConfig builds where vision_config is absent altogether: CLIP ViT-L/14-336.

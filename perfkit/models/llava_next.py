@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from perfkit.documents import shown
 from perfkit.errors import InvalidSpec
-from perfkit.models.config import MAXIMUM_SIZE, Config, shown
+from perfkit.models.config import MAXIMUM_SIZE, Config
 from perfkit.models.llava import assemble
 from perfkit.models.spec import ModelSpec, VisionSpec
 

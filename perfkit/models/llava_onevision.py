@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from perfkit.documents import shown
 from perfkit.errors import InvalidSpec
-from perfkit.models.config import Config, shown
+from perfkit.models.config import Config
 from perfkit.models.llava import assemble
 from perfkit.models.llava_next import Grid, fill_grid
 from perfkit.models.spec import ModelSpec

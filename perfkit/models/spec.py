@@ -7,10 +7,10 @@ shapes alone; the tests hold them against the real modules' `numel()`.
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass
 from typing import Literal
 
+from perfkit.documents import shown
 from perfkit.errors import InvalidSpec
 from perfkit.ops import ACTIVATION_FLOPS
 
@@ -318,4 +318,4 @@ def check_activation(name: str) -> None:
     """
     if name not in ACTIVATION_FLOPS:
         known = ", ".join(sorted(ACTIVATION_FLOPS))
-        raise InvalidSpec(f"the cost of activation {reprlib.repr(name)} is not known; known: {known}")
+        raise InvalidSpec(f"the cost of activation {shown(name)} is not known; known: {known}")

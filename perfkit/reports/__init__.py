@@ -6,26 +6,29 @@ One file a kind of value; each has `table` (tidy, SI), `overview` (what a termin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from perfkit.counting import Count
 from perfkit.errors import InvalidValue
-from perfkit.hardware import Device
-from perfkit.latency import Prediction
-from perfkit.measuring.nvml import DetectedGpu
-from perfkit.models.spec import ModelSpec
-from perfkit.reports import counts, detected, devices, models, roofline
 from perfkit.tables import Table
 
-Reportable = Prediction | Device | DetectedGpu | ModelSpec | Count
+if TYPE_CHECKING:
+    from perfkit.counting import Count
+    from perfkit.hardware import Device
+    from perfkit.latency import Prediction
+    from perfkit.measuring.nvml import DetectedGpu
+    from perfkit.models.spec import ModelSpec
 
-_MODULES: dict[type, ModuleType] = {
-    Prediction: roofline,
-    Device: devices,
-    DetectedGpu: detected,
-    ModelSpec: models,
-    Count: counts,
+    Reportable: TypeAlias = Prediction | Device | DetectedGpu | ModelSpec | Count
+
+# By name, so that a report loads only what its own kind of value needs.
+_MODULES = {
+    "Prediction": "roofline",
+    "Device": "devices",
+    "DetectedGpu": "detected",
+    "ModelSpec": "models",
+    "Count": "counts",
 }
 
 
@@ -59,7 +62,7 @@ def _several(value: Reportable | Sequence[Reportable]) -> Sequence[Reportable]:
 
 
 def _module(values: Sequence[Reportable]) -> ModuleType:
-    kind = type(values[0]) if values else type(None)
+    kind = type(values[0]).__name__ if values else "nothing"
     if kind not in _MODULES:
-        raise InvalidValue(f"no report of {kind.__name__}: {', '.join(known.__name__ for known in _MODULES)} have one")
-    return _MODULES[kind]
+        raise InvalidValue(f"no report of {kind}: {', '.join(_MODULES)} have one")
+    return import_module(f"perfkit.reports.{_MODULES[kind]}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from perfkit.counting import Count
 from perfkit.ops import OpCost
-from perfkit.tables import Column, Table
+from perfkit.tables import Column, Table, show
 
 _CONVENTION = {
     "torch": {
@@ -90,7 +90,8 @@ def overview(counts: Sequence[Count]) -> list[Table]:
     work = "matrix products and element-wise work" if count.elementwise else "matrix products only"
     notes = (
         f"counted; convention {count.convention}: multiply-add = 2 FLOPs, causal mask in full, {work}",
-        f"{count.macs:,} multiply-adds; {count.model.parameters:,} parameters; {count.bytes:,} bytes (fp16, fused)",
+        f"{show(count.macs, 'n')} multiply-adds; {show(count.model.parameters, 'n')} parameters; "
+        f"{show(count.bytes, 'B')} moved in fp16 with fused attention",
     )
     by_op = Table(_COLUMNS, table(counts).rows, title="Ops")
     return [

@@ -155,7 +155,7 @@ def _phases(p: Prediction) -> Table:
         Column("intensity", "FLOP/B", "x", 5),
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
-        Column("share", "of TTFT", "share"),
+        Column("share", "of TTFT" if p.model.has_decoder else "of all", "share"),
         Column("bar", "", "bar", 4),
     )
     ttft = p.ttft_roofline_s
@@ -200,7 +200,8 @@ def _totals(p: Prediction) -> Table:
     columns = (Column("total", "total"), Column("value", "value"), Column("what", "", "prose", 7))
     need, show = p.footprint, format_quantity
     phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
-    rows = [("TTFT", show(p.ttft_roofline_s, "s"), f"{phases}; roofline, so a lower bound")]
+    first = "TTFT" if p.model.has_decoder else "forward"
+    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline, so a lower bound")]
     if p.tpot_roofline_s:
         rate = p.workload.batch / p.tpot_roofline_s
         rows.append(
@@ -218,13 +219,13 @@ def _kinds(p: Prediction) -> Table:
         Column("phase", "phase"),
         Column("kind", "kind"),
         Column("launches", "launches", "n", 4),
-        Column("flops", "FLOPs", "FLOP", 5),
-        Column("bytes", "bytes", "B", 6),
+        Column("flops", "FLOPs", "FLOP", 6),
+        Column("bytes", "bytes", "B", 7),
         Column("intensity", "FLOP/B", "x", 3),
-        Column("bound", "bound", "", 7),
+        Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
         Column("share", "of phase", "share"),
-        Column("bar", "", "bar", 8),
+        Column("bar", "", "bar", 5),
     )
     rows: list[tuple[Any, ...]] = []
     first_of_phase = set()
