@@ -104,6 +104,10 @@ def test_ops_of_gpt2_and_qwen3(tmp_path: Path) -> None:
     assert found[:2] == ["embed_tokens", "embed_positions"]
     found = names(forward(str(tmp_path / "qwen3.json")), "decode")
     assert found.index("v_proj") < found.index("q_norm") < found.index("k_norm") < found.index("rotary")
+    # Over each head of 128: 4 query heads and 2 key heads a token, 2 layers, 4 an element, one scale of 128
+    q_norm, k_norm = (op_of(forward(str(tmp_path / "qwen3.json")), "decode", name) for name in ("q_norm", "k_norm"))
+    assert (q_norm.vector_flops, k_norm.vector_flops) == (2 * 4 * 4 * 128, 2 * 4 * 2 * 128)
+    assert q_norm.weight_bytes == k_norm.weight_bytes == 2 * 128 * 2
 
 
 def test_ops_of_mixtral() -> None:
@@ -212,6 +216,29 @@ def test_later_steps_look_back_at_earlier_ones() -> None:
     # Step 10 after 32 + 60 is step 0 after 32 + 70.
     longer = workload_of(spec, tokens=32, text_tokens=70)
     assert later == tuple(decode_ops(spec, longer, BASE))
+
+
+def test_shared_heads_are_rotated_and_written_as_often_as_they_are_kept() -> None:
+    # Llama-3-8B: 32 layers, queries 4096 wide, keys 1024; one token of each of 3 sequences
+    ops = forward("llama-3-8b", batch=3)
+    assert op_of(ops, "decode", "rotary").vector_flops == 32 * 3 * 3 * (4096 + 1024)
+    assert op_of(ops, "decode", "kv_write").kv_write_bytes == 32 * 3 * 2 * 1024 * 2
+    assert op_of(ops, "decode", "attention").kv_read_bytes == 32 * 3 * 2 * 61 * 1024 * 2
+
+
+def test_element_wise_work_of_a_mixture() -> None:
+    # Mixtral, one token: SiLU and the product with the other half, 5 an element of two experts 14336 wide
+    ops = forward("mixtral-8x7b")
+    assert op_of(ops, "decode", "gated_act").vector_flops == 32 * 5 * 2 * 14336
+    assert op_of(ops, "decode", "router_softmax").vector_flops == 32 * 5 * 8
+    assert op_of(ops, "decode", "combine").vector_flops == 32 * 2 * 2 * 4096
+
+
+def test_element_wise_work_of_a_decode_step() -> None:
+    # LLaVA-1.5-7B, cache 636: a layer has two norms of 4 an element, rotary 3 on queries and keys, softmax 5 on 32
+    # rows of 637 scores, SiLU and product 5 on 11008, two residuals; then the final norm
+    layer = 2 * 4 * 4096 + 3 * 2 * 4096 + 5 * 32 * 637 + 5 * 11008 + 2 * 4096
+    assert sum(op.vector_flops for op in forward() if op.phase == "decode") == 32 * layer + 4 * 4096
 
 
 def test_eager_attention_copies_llamas_shared_heads_only() -> None:
