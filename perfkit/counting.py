@@ -61,7 +61,7 @@ def _check_tokens(spec: ModelSpec, workload: Workload, most: Amount) -> None:
     if _anywhere(excess > 0):
         makes = f"makes at most {most} of {workload.images} image(s)" if spec.vision else "sees no images: use 0"
         raise InvalidValue(f"{workload.visual_tokens} visual tokens: {spec.name} {makes}")
-    if spec.text is None and not hasattr(excess, "dtype") and excess != 0:
+    if spec.text is None and _anywhere(excess != 0):
         raise InvalidValue(
             f"{workload.visual_tokens} visual tokens: {spec.name} is a bare vision tower, "
             f"which makes {most} of {workload.images} image(s), no fewer"
@@ -72,7 +72,7 @@ def _check_schedule(spec: ModelSpec, workload: Workload) -> None:
     if not workload.schedule:
         return
     for group in workload.schedule:
-        check_count("layers of a group", group.layers, 0)
+        check_count("layers of a group", group.layers)
         check_count("visual tokens of a group", group.visual_tokens, 0)
     layers = sum(group.layers for group in workload.schedule)
     if spec.text is None or layers != spec.text.stack.layers:
@@ -146,7 +146,7 @@ def vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Ite
     yield ops.patch_positions(place, "position_embedding", tiles, vision.patches, vision.positions, width)
     if vision.pre_norm:
         yield _norm(place, "pre_norm", tiles * vision.positions, vision.stack)
-    layers = replace(place, repeat=present * vision.stack.layers)
+    layers = place._replace(repeat=present * vision.stack.layers)
     yield from _layer(vision.stack, layers, layers, tiles, vision.positions, vision.positions, execution, cached=False)
     if vision.post_norm != "none":
         rows = tiles if vision.post_norm == "pooled" else tiles * vision.positions
@@ -199,7 +199,7 @@ def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> It
     yield from _embeddings(spec.text, place, workload.batch, workload.text_tokens)
     if spec.vision is not None and not _none(workload.visual_tokens):
         # The embeddings of image placeholders are overwritten by the projector's output.
-        present = replace(place, repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
+        present = place._replace(repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
         yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
     groups = [(g.layers, g.visual_tokens + workload.text_tokens) for g in _schedule(spec.text, workload)]
     yield from _layers(spec.text, "prefill", execution, workload.batch, [(n, q, q) for n, q in groups])

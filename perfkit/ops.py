@@ -10,7 +10,6 @@ All formulas take ints or float64 arrays and use + - * // ** and `maximum` only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from perfkit.units import Amount, Precision
@@ -66,8 +65,7 @@ class OpCost(NamedTuple):
         return self.weight_bytes + self.read_bytes + self.write_bytes + self.kv_read_bytes + self.kv_write_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an op stands: its phase, how often it is launched, and the formats of what it touches.
 
     `group`: weights that share one fp16 scale (weight-only formats), or None.
@@ -285,8 +283,7 @@ def kv_write(place: Place, name: str, rows: Amount, kv_width: int) -> OpCost:
     return place.cost(name, "kv_write", read=2 * rows * kv_width, kv_write=2 * rows * kv_width)
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
+class AttentionShape(NamedTuple):
     """Attention of `queries` tokens to `keys` tokens in each of `batch` sequences.
 
     `cached`: keys and values come from the cache, in its precision; else they are activations.
@@ -353,7 +350,7 @@ def eager_attention(place: Place, name: str, shape: AttentionShape) -> tuple[OpC
     if shape.kv_heads < shape.heads:
         expanded = 2 * shape.key_elements * shape.heads // shape.kv_heads
         copies = (place.cost(f"{name}_repeat_kv", "copy", write=expanded, **shape.keys_read(2)),)
-        shape = replace(shape, kv_heads=shape.heads, cached=False)
+        shape = shape._replace(kv_heads=shape.heads, cached=False)
     scores = shape.scores
     queries, source = shape.query_elements, shape.keys_read(1)
     cached, loose = source.get("kv_read", 0), source.get("read", 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit import layout
@@ -37,8 +36,7 @@ class Column(NamedTuple):
     importance: int = ALWAYS
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows under columns, with a title and notes; `rule_before` are rows that people see a line above."""
 
     columns: tuple[Column, ...]

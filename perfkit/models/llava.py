@@ -6,7 +6,6 @@ Source: transformers `LlavaConfig` and `LlavaForConditionalGeneration`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from perfkit.documents import shown
@@ -62,8 +61,8 @@ def assemble(
         name="",
         family=family,
         source="",
-        text=replace(text, tied=config.flag("tie_word_embeddings", False) or (text_may_tie and text.tied)),
-        vision=replace(vision, kept_positions=kept),
+        text=text._replace(tied=config.flag("tie_word_embeddings", False) or (text_may_tie and text.tied)),
+        vision=vision._replace(kept_positions=kept),
         projector=projector,
         visual_tokens=kept,
         notes=notes,

@@ -33,7 +33,7 @@ def language_model(config: Config, family: str, hidden: int, attention: Attentio
     feed_forward = FeedForwardSpec(
         width=config.size("intermediate_size", 22016), gated=True, activation=config.text("hidden_act", "silu")
     )
-    stack = StackSpec(hidden, layers, replace(attention, sliding_window=window), feed_forward, "rmsnorm")
+    stack = StackSpec(hidden, layers, attention._replace(sliding_window=window), feed_forward, "rmsnorm")
     return replace(decoder(config, family, stack, vocab=151936, context=32768), notes=notes)
 
 

@@ -8,7 +8,7 @@ shapes alone; the tests hold them against the real modules' `numel()`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from perfkit.documents import shown
 from perfkit.errors import InvalidSpec
@@ -17,8 +17,7 @@ from perfkit.ops import ACTIVATION_FLOPS
 Norm = Literal["rmsnorm", "layernorm"]
 
 
-@dataclass(frozen=True, slots=True)
-class AttentionSpec:
+class AttentionSpec(NamedTuple):
     """Self-attention: `heads` query heads share `kv_heads` key and value heads of width `head_dim`.
 
     `fused_qkv`: one product makes q, k and v (GPT-2). `qk_norm`: RMSNorm over each head of q and k (Qwen3).
@@ -36,10 +35,6 @@ class AttentionSpec:
     qk_norm: bool = False
     sliding_window: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.heads % self.kv_heads:
-            raise InvalidSpec(f"{self.heads} query heads cannot share {self.kv_heads} key and value heads evenly")
-
     @property
     def q_width(self) -> int:
         """Elements of all query heads of a token."""
@@ -51,8 +46,7 @@ class AttentionSpec:
         return self.kv_heads * self.head_dim
 
 
-@dataclass(frozen=True, slots=True)
-class FeedForwardSpec:
+class FeedForwardSpec(NamedTuple):
     """Feed-forward of inner width `width`: gated has three matrices (gate, up, down), else two.
 
     With `experts` > 1 a router sends each token to `experts_per_token` of that many such blocks.
@@ -65,19 +59,13 @@ class FeedForwardSpec:
     experts: int = 1
     experts_per_token: int = 1
 
-    def __post_init__(self) -> None:
-        check_activation(self.activation)
-        if self.experts_per_token > self.experts:
-            raise InvalidSpec(f"a token cannot go to {self.experts_per_token} of {self.experts} experts")
-
     @property
     def matrices(self) -> int:
         """Weight matrices of one expert."""
         return 3 if self.gated else 2
 
 
-@dataclass(frozen=True, slots=True)
-class StackSpec:
+class StackSpec(NamedTuple):
     """`layers` equal transformer layers of width `hidden`, two norms each.
 
     `norm_weights`: whether the norms over `hidden`, here and around the stack, are learned (OPT may leave it out).
@@ -127,8 +115,7 @@ class StackSpec:
         return self.layers * (self.linear_parameters + self.other_parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class TextSpec:
+class TextSpec(NamedTuple):
     """Language model or text encoder: embeddings, a stack, and a head.
 
     `embedding_width`: width of the token table where it is not `hidden` (OPT-350m; two products bridge it).
@@ -175,8 +162,7 @@ class TextSpec:
         return self.embedding_parameters + self.stack.parameters + self.head_parameters
 
 
-@dataclass(frozen=True, slots=True)
-class VisionSpec:
+class VisionSpec(NamedTuple):
     """Vision transformer: square patches, a stack, and what comes after it.
 
     `pre_norm`: norm before the stack (CLIP). `post_norm`: after it, over the class token alone (`pooled`, CLIP),
@@ -194,10 +180,6 @@ class VisionSpec:
     pre_norm: bool = True
     post_norm: Literal["pooled", "all", "none"] = "pooled"
     pooling_head: bool = False
-
-    def __post_init__(self) -> None:
-        if self.image_size < self.patch_size:
-            raise InvalidSpec(f"image_size {self.image_size} is smaller than patch_size {self.patch_size}")
 
     @property
     def patches(self) -> int:
@@ -232,17 +214,13 @@ class VisionSpec:
         return attention + self.stack.norm_parameters + 2 * h * width + width + h
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectorSpec:
+class ProjectorSpec(NamedTuple):
     """Two linear layers with an activation between: inputs -> outputs -> outputs."""
 
     inputs: int
     outputs: int
     activation: str
     bias: bool = True
-
-    def __post_init__(self) -> None:
-        check_activation(self.activation)
 
     @property
     def parameters(self) -> int:
@@ -259,6 +237,9 @@ class ModelSpec:
     that no projector makes. `idle_parameters`: loaded but not run for images (Video-LLaVA's second tower; newline).
     `defaults`: configuration keys that were absent and took Hugging Face's class defaults.
     `source`: where the configuration comes from. `notes`: what a reader must know of the counting.
+
+    Raises:
+        InvalidSpec: heads or experts that cannot be shared, an activation without a formula, patches beyond the image.
     """
 
     name: str
@@ -273,6 +254,16 @@ class ModelSpec:
     idle_parameters: int = 0
     defaults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for part in (self.text, self.vision):
+            if part is not None:
+                _check_stack(part.stack)
+        if self.vision is not None and self.vision.image_size < self.vision.patch_size:
+            size, patch = self.vision.image_size, self.vision.patch_size
+            raise InvalidSpec(f"image_size {size} is smaller than patch_size {patch}")
+        if self.projector is not None:
+            check_activation(self.projector.activation)
 
     @property
     def has_decoder(self) -> bool:
@@ -294,6 +285,15 @@ class ModelSpec:
 def norm_parameters(norm: Norm, width: int) -> int:
     """Scale, and for layer norm shift, of one norm over `width`."""
     return width if norm == "rmsnorm" else 2 * width
+
+
+def _check_stack(stack: StackSpec) -> None:
+    a, f = stack.attention, stack.feed_forward
+    if a.heads % a.kv_heads:
+        raise InvalidSpec(f"{a.heads} query heads cannot share {a.kv_heads} key and value heads evenly")
+    if f.experts_per_token > f.experts:
+        raise InvalidSpec(f"a token cannot go to {f.experts_per_token} of {f.experts} experts")
+    check_activation(f.activation)
 
 
 def head_width(hidden: int, heads: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -38,7 +36,7 @@ def test_flops_and_bytes_are_sums() -> None:
 
 def test_figures_are_totals_over_the_repeats() -> None:
     once = ops.linear(PLACE, "q_proj", 2, 3, 5, bias=True)
-    thrice = ops.linear(replace(PLACE, repeat=3), "q_proj", 2, 3, 5, bias=True)
+    thrice = ops.linear(PLACE._replace(repeat=3), "q_proj", 2, 3, 5, bias=True)
     assert thrice.repeat == 3
     assert work(thrice) == tuple(3 * figure for figure in work(once))
     assert traffic(thrice) == tuple(3 * figure for figure in traffic(once))
@@ -247,7 +245,7 @@ def test_kv_write() -> None:
 # 2 sequences, 3 queries on 5 keys, 4 heads of 6: queries 2 * 3 * 24 = 144, keys 2 * 5 * 24 = 240 elements,
 # scores 2 * 4 * 3 * 5 = 120; one product 2 * 120 * 6 = 1440 FLOPs
 EVERY_HEAD = AttentionShape(batch=2, queries=3, keys=5, heads=4, kv_heads=4, head_dim=6, cached=False)
-GROUPED = replace(EVERY_HEAD, kv_heads=2)  # keys 2 * 5 * 12 = 120 elements
+GROUPED = EVERY_HEAD._replace(kv_heads=2)  # keys 2 * 5 * 12 = 120 elements
 
 
 def test_fused_attention_over_activations() -> None:
@@ -258,19 +256,19 @@ def test_fused_attention_over_activations() -> None:
 
 
 def test_fused_attention_over_the_cache() -> None:
-    op = ops.fused_attention(PLACE, "attention", replace(EVERY_HEAD, cached=True))
+    op = ops.fused_attention(PLACE, "attention", EVERY_HEAD._replace(cached=True))
     assert work(op) == (2880, 600)
     assert traffic(op) == (0, 288, 288, 960, 0)  # keys and values from the cache, once each
 
 
 def test_fused_attention_reads_a_shared_head_once() -> None:
-    op = ops.fused_attention(PLACE, "attention", replace(GROUPED, cached=True))
+    op = ops.fused_attention(PLACE, "attention", GROUPED._replace(cached=True))
     assert work(op) == (2880, 600)  # every query head multiplies all the same
     assert traffic(op) == (0, 288, 288, 480, 0)
 
 
 def test_fused_attention_with_a_narrow_cache() -> None:
-    op = ops.fused_attention(MIXED, "attention", replace(GROUPED, cached=True))
+    op = ops.fused_attention(MIXED, "attention", GROUPED._replace(cached=True))
     assert traffic(op) == (0, 576, 576, 240, 0)  # fp32 queries and outputs, 8-bit keys and values
     assert op.engine is Precision.FP32
 
@@ -288,13 +286,13 @@ def test_eager_attention_writes_its_scores_and_reads_them_twice() -> None:
 
 
 def test_eager_attention_reads_keys_and_values_from_the_cache() -> None:
-    scores, _, values = ops.eager_attention(PLACE, "attention", replace(EVERY_HEAD, cached=True))
+    scores, _, values = ops.eager_attention(PLACE, "attention", EVERY_HEAD._replace(cached=True))
     assert traffic(scores) == (0, 288, 240, 480, 0)
     assert traffic(values) == (0, 240, 288, 480, 0)
 
 
 def test_eager_attention_copies_shared_heads_out() -> None:
-    copy, scores, softmax, values = ops.eager_attention(PLACE, "attention", replace(GROUPED, cached=True))
+    copy, scores, softmax, values = ops.eager_attention(PLACE, "attention", GROUPED._replace(cached=True))
     assert copy.name == "attention_repeat_kv"
     assert work(copy) == (0, 0)
     # keys and values of 2 heads from the cache, 2 * 120 * 2; written for 4 heads, 2 * 240 * 2
@@ -304,7 +302,7 @@ def test_eager_attention_copies_shared_heads_out() -> None:
 
 
 def test_eager_and_fused_do_the_same_work() -> None:
-    for shape in (EVERY_HEAD, GROUPED, replace(GROUPED, cached=True)):
+    for shape in (EVERY_HEAD, GROUPED, GROUPED._replace(cached=True)):
         eager, fused = ops.eager_attention(PLACE, "a", shape), ops.fused_attention(PLACE, "a", shape)
         assert sum(op.matmul_flops for op in eager) == fused.matmul_flops
         assert sum(op.vector_flops for op in eager) == fused.vector_flops
