@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perfkit.errors import UnsupportedPrecision
@@ -22,7 +22,7 @@ _LISTED = (
 _FIGURES = (
     Column("figure", "figure"),
     Column("printed", "as printed"),
-    Column("si", "SI value", "x", 2),
+    Column("value", "SI value", "x", 2),
     Column("source", "source"),
     Column("confidence", "confidence", "", 5),
     Column("note", "note", "prose", 6),
@@ -30,8 +30,13 @@ _FIGURES = (
 
 
 def table(devices: Sequence[Device]) -> Table:
-    """A row a device: capacity, bandwidth, dense product rates by precision (empty where it has none)."""
-    return Table(_LISTED, tuple(_listed(device) for device in devices))
+    """A row a device: capacity, bandwidth, dense product rates by precision (empty where it has none).
+
+    Of a single device: a row a figure, with the document that it stands in.
+    """
+    if len(devices) > 1:
+        return Table(_LISTED, tuple(_listed(device) for device in devices))
+    return Table(_FIGURES, _figure_rows(devices[0], devices[0].sources))
 
 
 def _listed(device: Device) -> tuple[Any, ...]:
@@ -63,14 +68,25 @@ def _one(device: Device) -> list[Table]:
     about = [part for part in (device.vendor, device.architecture, str(device.year or "")) if part]
     title = f"{device.name} ({device.id}): {', '.join(about)}"
     title += f"\nalso called {', '.join(names)}" if names else ""
-    rows = tuple(
-        (name, figure.printed, figure.value, figure.source, figure.confidence or device.confidence, figure.note or "")
-        for name, figure in _figures(device)
-    )
     sources = [f"[{key}] {text}" for key, text in device.sources.items()]
-    tables = [Table(_FIGURES, rows, title=title, notes=(*sources, *device.notes))]
+    tables = [Table(_FIGURES, _figure_rows(device, {}), title=title, notes=(*sources, *device.notes))]
     prices = [price for price in read_prices() if price.gpu == device.id]
     return [*tables, _prices(prices)] if prices else tables
+
+
+def _figure_rows(device: Device, sources: Mapping[str, str]) -> tuple[tuple[Any, ...], ...]:
+    """A row a figure; a source is named as `sources` spells it out, else by its key."""
+    return tuple(
+        (
+            name,
+            figure.printed,
+            figure.value,
+            sources.get(figure.source, figure.source),
+            figure.confidence or device.confidence,
+            figure.note or "",
+        )
+        for name, figure in _figures(device)
+    )
 
 
 def _prices(prices: Sequence[Price]) -> Table:

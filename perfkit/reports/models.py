@@ -25,8 +25,14 @@ _LISTED = (
 
 
 def table(models: Sequence[ModelSpec]) -> Table:
-    """A row a model; layers to FFN are those of the language model, or of the tower where there is no other."""
-    return Table(_LISTED, tuple(_listed(spec) for spec in models))
+    """A row a model; layers to FFN are those of the language model, or of the tower where there is no other.
+
+    Of a single model: a row a figure.
+    """
+    if len(models) > 1:
+        return Table(_LISTED, tuple(_listed(spec) for spec in models))
+    (spec,) = models
+    return Table((Column("figure", "figure"), Column("value", "value")), (("source", spec.source), *_figures(spec)))
 
 
 def _listed(spec: ModelSpec) -> tuple[Any, ...]:
@@ -70,11 +76,11 @@ def _figures(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
         yield "projector parameters", spec.projector.parameters
         yield "projector", f"{spec.projector.inputs} -> {spec.projector.outputs} -> {spec.projector.outputs}"
     if spec.text:
-        yield "language model parameters", spec.text.parameters
+        yield "text model parameters", spec.text.parameters
         yield "vocabulary", spec.text.vocab
         yield "context", spec.text.context
         yield "lm_head", ("tied to the embedding" if spec.text.tied else "own matrix") if spec.text.lm_head else "none"
-        yield from _stack_figures("language model", spec.text.stack)
+        yield from _stack_figures("text model", spec.text.stack)
 
 
 def _stack_figures(part: str, stack: StackSpec) -> Iterator[tuple[str, Any]]:
