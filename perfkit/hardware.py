@@ -140,7 +140,7 @@ class Choice(NamedTuple):
     @property
     def is_alias(self) -> bool:
         """Whether the name is not the device's own."""
-        return self.name != self.device.id and self.name == self.name.lower() and not _is_path(self.name)
+        return self.name != self.device.id and not _is_path(self.name)
 
 
 def _known(device: Device, what: str, figure: Figure) -> float:
