@@ -17,8 +17,8 @@ test:
 
 # Files made from the program itself; tests fail when they lag behind.
 reports:
-	$(PYTHON) scripts/cli_reference.py
+	$(PYTHON) -m scripts.cli_reference
 
 bench:
-	$(PYTHON) benchmarks/start.py
-	$(PYTHON) benchmarks/analysis.py
+	$(PYTHON) -m benchmarks.start
+	$(PYTHON) -m benchmarks.analysis

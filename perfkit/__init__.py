@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from perfkit.counting import count
+    from perfkit.counting.totals import count
     from perfkit.latency import analyze
     from perfkit.reports import report
 
 # Names are imported when they are first used, so that `import perfkit` costs nothing.
-_HOMES = {"analyze": "latency", "count": "counting", "report": "reports"}
+_HOMES = {"analyze": "latency", "count": "counting.totals", "report": "reports"}
 
 __all__ = ["__version__", "analyze", "count", "report"]
 

@@ -52,12 +52,21 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InvalidSpec(f"{path}: not JSON: {str(error).splitlines()[0]}") from None
     if not isinstance(document, dict):
         raise InvalidSpec(f"{path}: must hold a JSON object, not a {type(document).__name__}")
     return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of pairs whose keys differ; JSON alone would keep the last of two."""
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    return mapping
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

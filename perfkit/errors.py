@@ -36,22 +36,28 @@ class MachineError(PerfkitError, RuntimeError):
 
 
 class UnknownName(PerfkitError, LookupError):
-    """A name that is not in a list; the message offers the nearest ones.
+    """A name that is not in a list; the message offers the nearest ones, and all of a short list.
 
-    >>> print(UnknownName("GPU", "v10", ["v100", "a100", "t4"]))
+    >>> print(UnknownName("--attention", "flash", ["fused", "eager"]))
+    unknown --attention 'flash'; allowed: eager, fused
+    >>> print(UnknownName("GPU", "v10", [f"model-{i}" for i in range(20)] + ["v100", "a100"]))
     unknown GPU 'v10'; nearest: v100, a100
     """
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        super().__init__(f"unknown {what} {name!r}; {_nearest(name, sorted(known))}{hint}")
+        names = sorted(known)
+        parts = [f"unknown {what} {name!r}"]
+        near = _nearest(name, names)
+        parts += [f"nearest: {', '.join(near)}"] if near else []
+        parts += [f"allowed: {', '.join(names)}"] if len(names) <= SHORT_LIST else []
+        super().__init__("; ".join(parts) + hint)
 
 
-def _nearest(name: str, known: list[str]) -> str:
+SHORT_LIST = 20  # names that one line can still hold
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
     from difflib import get_close_matches  # only on the way to an error
 
     near = get_close_matches(name.lower(), known, n=4, cutoff=0.5)
-    near += [k for k in known if name and name.lower() in k and k not in near][: 4 - len(near)]
-    if near:
-        return f"nearest: {', '.join(near)}"
-    shown = known if len(known) <= 12 else [*known[:12], "..."]
-    return f"known: {', '.join(shown)}"
+    return near + [k for k in known if name and name.lower() in k and k not in near][: 4 - len(near)]

@@ -6,7 +6,7 @@ A name is an id (`v100-sxm2-32gb`), an alias of aliases.yaml (`v100`), or a path
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -47,8 +47,20 @@ class Peak(NamedTuple):
     rate: Figure
 
     @property
-    def flops_per_s(self) -> float | None:
-        """Rate, or None where no source prints it."""
+    def known(self) -> bool:
+        """Whether a source prints the rate."""
+        return self.rate.value is not None
+
+    @property
+    def flops_per_s(self) -> float:
+        """Rate of the engine.
+
+        Raises:
+            InvalidSpec: no source prints it.
+        """
+        if self.rate.value is None:
+            what = f"the rate of {self.precision} products on the {self.engine} engine"
+            raise InvalidSpec(f"{what} is unknown: {self.rate.note or 'no source prints it'}")
         return self.rate.value
 
     @property
@@ -66,7 +78,10 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One SKU. Optional figures are None where the device has no such thing or no source prints it."""
+    """One SKU. Optional figures are None where the device has no such thing or no source prints it.
+
+    `file`: path of a device that does not come with perfkit, whose id may be that of one that does.
+    """
 
     id: str
     name: str
@@ -88,6 +103,7 @@ class Device:
     confidence: str | None = None
     sources: dict[str, str] = field(default_factory=dict, hash=False)
     notes: tuple[str, ...] = ()
+    file: str | None = None
 
     @property
     def memory_bytes(self) -> float:
@@ -102,26 +118,36 @@ class Device:
     def product_peak(self, precision: Precision) -> Peak:
         """Fastest engine for products in `precision`; sums in 32 bits where the card has such an engine.
 
+        An engine whose rate is unknown is not passed over for a slower one.
+
         Raises:
             UnsupportedPrecision: the card has none, or no source prints its rate.
 
         >>> load_device("v100").product_peak(Precision.FP16).rate.printed
         '125 TFLOP/s'
         """
-        known = [p for p in self.peaks if p.precision is precision and p.flops_per_s is not None]
-        candidates = [p for p in known if p.wide] or known
+        candidates = self._candidates(precision)
+        unknown = [peak for peak in candidates if not peak.known]
         if not candidates:
-            raise UnsupportedPrecision(f"{self.id} has no published rate for {precision} products; {self._offers()}")
-        return max(candidates, key=lambda p: p.flops_per_s or 0.0)
+            raise UnsupportedPrecision(f"{self.id} has no engine for {precision} products; {self._offers()}")
+        if unknown:
+            why = f"unknown: {unknown[0].rate.note or 'no source prints it'}"
+            raise UnsupportedPrecision(f"{self.id}: the rate of {precision} products is {why}; {self._offers()}")
+        return max(candidates, key=lambda peak: peak.flops_per_s)
 
     def vector_flops_per_s(self) -> float | None:
         """Rate of element-wise work: the vector engine in fp32, or None where no source prints it."""
-        rates = [p.flops_per_s for p in self.peaks if p.engine == "vector" and p.precision is Precision.FP32]
+        rates = [p.rate.value for p in self.peaks if p.engine == "vector" and p.precision is Precision.FP32]
         return rates[0] if rates else None
 
     def precisions(self) -> list[Precision]:
-        """Precisions that products of a model can run in."""
-        return [p for p in COMPUTE_PRECISIONS if any(k.precision is p and k.flops_per_s for k in self.peaks)]
+        """Precisions that products of a model can run in at a known rate."""
+        found = {p: self._candidates(p) for p in COMPUTE_PRECISIONS}
+        return [p for p, peaks in found.items() if peaks and all(peak.known for peak in peaks)]
+
+    def _candidates(self, precision: Precision) -> list[Peak]:
+        peaks = [peak for peak in self.peaks if peak.precision is precision]
+        return [peak for peak in peaks if peak.wide] or peaks
 
     def _offers(self) -> str:
         best = [self.product_peak(p) for p in self.precisions()]
@@ -177,7 +203,7 @@ def choose_device(name: str) -> Choice:
         InvalidSpec: a file that is no device.
     """
     if _is_path(name):
-        return Choice(read_device(Path(os.path.expanduser(name))), name)
+        return Choice(replace(read_device(Path(os.path.expanduser(name))), file=name), name)
     key = name.lower()
     # os.path, not Path: its tests answer False to names that cannot be files (too long, with a NUL).
     if key not in _INDEX_FILES and os.path.isfile(specs_folder() / f"{key}.yaml"):

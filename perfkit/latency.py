@@ -1,6 +1,6 @@
 """A whole request on a device: phases, time to first token, time per output token, memory.
 
-TTFT = vision + projector + prefill        TPOT = one decode step at the mean cache length
+TTFT = vision + projector + prefill, TPOT = one decode step at the mean cache length.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
 from perfkit.hardware import Choice, Device, choose_device
-from perfkit.memory import RUNTIME_RESERVE_BYTES, Footprint, footprint, remedies
+from perfkit.memory import Footprint, footprint
 from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.roofline import Engines, OpTime, engines_of, time_ops
-from perfkit.units import COMPUTE_PRECISIONS, Amount, Precision, format_quantity, parse_choice, parse_precision
-from perfkit.workload import ATTENTIONS, LOGITS, Execution, Workload
+from perfkit.units import COMPUTE_PRECISIONS, Amount, parse_choice, parse_precision
+from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS, Execution, Workload
 
 
 class PhaseTime(NamedTuple):
@@ -50,10 +50,10 @@ class PhaseTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a workload costs on a device, by roofline: a lower bound, from counted FLOPs and bytes and dense peaks.
+    """What a workload costs on a device, by roofline: what no run of these kernels beats, from counts and dense peaks.
 
     `decode` among the phases is the first new token; `mean_decode` is the mean over the new tokens (None for models
-    that make none). `notes` say how figures came about, `warnings` what a reader should worry about.
+    that make none).
     """
 
     model: ModelSpec
@@ -63,15 +63,24 @@ class Prediction:
     ops: tuple[OpTime, ...]
     phases: tuple[PhaseTime, ...]
     mean_decode: PhaseTime | None
+    engines: Engines
     footprint: Footprint
-    fits: bool
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
 
     @property
     def device(self) -> Device:
         """The SKU that the name meant."""
         return self.choice.device
+
+    @property
+    def within_context(self) -> Any:
+        """Whether the model was made for so many prompt and new tokens, at each point of a sweep."""
+        tokens = self.workload.prompt_tokens + self.workload.new_tokens
+        return tokens <= self.model.text.context if self.model.text else True
+
+    @property
+    def fits(self) -> Any:
+        """Whether memory and context hold the request, at each point of a sweep."""
+        return self.footprint.fits(self.device.memory_bytes) & self.within_context
 
     @property
     def ttft_roofline_s(self) -> Amount:
@@ -89,8 +98,8 @@ def analyze(
     model: str = "llava-1.5-7b",
     *,
     tokens: int | None = None,
-    text_tokens: int = 60,
-    new_tokens: int = 128,
+    text_tokens: int = TEXT_TOKENS,
+    new_tokens: int = NEW_TOKENS,
     batch: int = 1,
     images: int = 1,
     precision: str = "fp16",
@@ -116,11 +125,11 @@ def analyze(
     workload = workload_of(
         spec, tokens=tokens, text_tokens=text_tokens, new_tokens=new_tokens, batch=batch, images=images
     )
-    execution = execution_for(precision, weights, activations, kv, attention, logits)
+    execution = parse_execution(precision, weights, activations, kv, attention, logits)
     return predict(spec, choice, workload, execution)
 
 
-def execution_for(
+def parse_execution(
     precision: str,
     weights: str | None = None,
     activations: str | None = None,
@@ -144,34 +153,26 @@ def execution_for(
 
 
 def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Execution) -> Prediction:
-    """Prediction from values: the pipeline itself.
+    """Prediction from values, ints or float64 arrays: the pipeline itself.
 
     Raises:
         UnsupportedPrecision: the card has no engine for the products.
     """
-    device, execution = choice.device, execution_of(spec, execution)
+    execution = execution_of(spec, execution)
     forward = count_ops(spec, workload, execution)
-    engines = engines_of(device, dict.fromkeys(op.engine for op in forward if op.kind in PRODUCT_KINDS))
+    engines = engines_of(choice.device, forward)
     times = time_ops(engines, forward)
-    need = footprint(spec, workload, execution, forward)
-    warnings = [*_doubts(device, engines), *_misfits(spec, device, workload, execution, need)]
     return Prediction(
         model=spec,
         choice=choice,
         workload=workload,
         execution=execution,
         ops=times,
-        phases=_totals(times),
+        phases=tuple(_total(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase)),
         mean_decode=_mean_decode(spec, workload, execution, engines),
-        footprint=need,
-        fits=need.fits(device.memory_bytes) and not _exceeds_context(spec, workload),
-        notes=tuple(_notes(spec, choice, engines)),
-        warnings=tuple(warnings),
+        engines=engines,
+        footprint=footprint(spec, workload, execution, forward),
     )
-
-
-PRODUCT_KINDS = frozenset({"linear", "convolution", "attention"})
-DOUBTED = ("medium", "low")
 
 
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
@@ -180,77 +181,18 @@ def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engi
     return _total("decode", time_ops(engines, steps)) if steps else None
 
 
-def _totals(times: Iterable[OpTime]) -> tuple[PhaseTime, ...]:
-    by_phase = groupby(times, key=lambda time: time.cost.phase)  # ops of a phase stand together
-    return tuple(_total(phase, members) for phase, members in by_phase)
-
-
 def _total(phase: str, times: Iterable[OpTime]) -> PhaseTime:
-    sums: list[Amount] = [0] * 9
-    for t in times:
-        op = t.cost
-        sums[0] += op.matmul_flops
-        sums[1] += op.matmul_flops + op.vector_flops
-        sums[2] += op.weight_bytes
-        sums[3] += op.read_bytes
-        sums[4] += op.write_bytes
-        sums[5] += op.kv_read_bytes
-        sums[6] += op.kv_write_bytes
-        sums[7] += t.roofline_s
-        sums[8] += t.roofline_s * (t.compute_s >= t.memory_s)
-    return PhaseTime(phase, *sums)
-
-
-# --- what a reader should know
-
-
-def _notes(spec: ModelSpec, choice: Choice, engines: Engines) -> list[str]:
-    notes = []
-    if choice.is_alias:
-        siblings = f"; its siblings: {', '.join(choice.siblings)}" if choice.siblings else ""
-        notes.append(f"{choice.name} means {choice.device.id}{siblings}")
-    notes += [
-        f"{choice.device.id}: {peak.precision} products: {peak.rate.note}"
-        for peak in engines.peaks.values()
-        if peak.engine == "vector" and peak.precision is Precision.INT8 and peak.rate.note
-    ]
-    if spec.defaults:
-        notes.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {', '.join(spec.defaults)}")
-    return [*notes, *(f"{spec.name}: {note}" for note in spec.notes)]
-
-
-def _doubts(device: Device, engines: Engines) -> list[str]:
-    found = []
-    if engines.vector_flops_per_s is None:
-        found.append(f"{device.id}: no vector rate is published, so element-wise work is bounded by memory alone")
-    if device.confidence in DOUBTED:
-        found.append(f"{device.id}: the figures of this device are of {device.confidence} confidence")
-    figures = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
-    figures += [("bandwidth", device.bandwidth), ("capacity", device.capacity)]
-    return found + [
-        f"{device.id}: {what} {figure.printed} is of {figure.confidence} confidence: {figure.note or 'see its source'}"
-        for what, figure in figures
-        if figure.confidence in DOUBTED
-    ]
-
-
-def _misfits(spec: ModelSpec, device: Device, workload: Workload, execution: Execution, need: Footprint) -> list[str]:
-    found = []
-    window = spec.text.stack.attention.sliding_window if spec.text else None
-    if window is not None and workload.prompt_tokens + workload.new_tokens > window:
-        found.append(f"{spec.name}: attention is counted over all tokens, not over its sliding window of {window}")
-    if _exceeds_context(spec, workload) and spec.text:
-        tokens = workload.prompt_tokens + workload.new_tokens
-        found.append(f"{tokens} tokens exceed the context of {spec.name} ({spec.text.context})")
-    if not need.fits(device.memory_bytes):
-        total = format_quantity(need.total + RUNTIME_RESERVE_BYTES, "B")
-        ways = remedies(spec, workload, execution, need, device.memory_bytes)
-        found.append(
-            f"does not fit: {total} with the runtime's reserve, {device.id} has "
-            f"{format_quantity(device.memory_bytes, 'B')}; what would fit: {', or '.join(ways)}"
-        )
-    return found
-
-
-def _exceeds_context(spec: ModelSpec, workload: Workload) -> bool:
-    return spec.text is not None and workload.prompt_tokens + workload.new_tokens > spec.text.context
+    members = list(times)
+    costs = [time.cost for time in members]
+    return PhaseTime(
+        phase=phase,
+        matmul_flops=sum([op.matmul_flops for op in costs]),
+        flops=sum([op.flops for op in costs]),
+        weight_bytes=sum([op.weight_bytes for op in costs]),
+        read_bytes=sum([op.read_bytes for op in costs]),
+        write_bytes=sum([op.write_bytes for op in costs]),
+        kv_read_bytes=sum([op.kv_read_bytes for op in costs]),
+        kv_write_bytes=sum([op.kv_write_bytes for op in costs]),
+        roofline_s=sum([time.roofline_s for time in members]),
+        compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in members]),
+    )

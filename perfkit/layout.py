@@ -90,7 +90,7 @@ def grid(
     for index, row in enumerate(rows):
         if index in blank_before:
             yield ""
-        parts = [wrap(cell, widths[i], break_on_hyphens=False) or [""] if i in prose else [cell] for i, cell in enumerate(row)]
+        parts = [paragraphs(cell, widths[i]) or [""] if i in prose else [cell] for i, cell in enumerate(row)]
         for depth in range(max(map(len, parts))):
             line = [part[depth] if depth < len(part) else "" for part in parts]
             yield _line(line, widths, right, painted if color else ())

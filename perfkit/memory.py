@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perfkit import ops
-from perfkit.models.spec import ModelSpec, StackSpec, TextSpec
+from perfkit.models.spec import ModelSpec, StackSpec
 from perfkit.ops import OpCost
-from perfkit.units import GIB, Amount, Precision, format_quantity
-from perfkit.workload import WEIGHT_GROUP, Execution, LayerGroup, Workload
+from perfkit.units import GIB, Amount, Precision
+from perfkit.workload import WEIGHT_GROUP, Execution, Workload
 
 RUNTIME_RESERVE_BYTES = GIB  # CUDA context, libraries and allocator slack
 
@@ -27,9 +27,14 @@ class Footprint(NamedTuple):
         """Weights, cache and activations, without the runtime's reserve."""
         return self.weights + self.kv + self.activations
 
-    def fits(self, capacity_bytes: float) -> bool:
-        """Whether all that and 1 GiB for the runtime lie within `capacity_bytes`."""
-        return bool(self.total + RUNTIME_RESERVE_BYTES <= capacity_bytes)
+    @property
+    def needed(self) -> Amount:
+        """What a card must have: the total and 1 GiB for the runtime."""
+        return self.total + RUNTIME_RESERVE_BYTES
+
+    def fits(self, capacity_bytes: float) -> Any:
+        """Whether all that lies within `capacity_bytes`, at each point of a sweep."""
+        return self.needed <= capacity_bytes
 
 
 def footprint(spec: ModelSpec, workload: Workload, execution: Execution, forward: Iterable[OpCost]) -> Footprint:
@@ -76,20 +81,12 @@ def kv_bytes(spec: ModelSpec, workload: Workload, precision: Precision) -> Amoun
     """
     if spec.text is None or not spec.has_decoder:
         return 0
+    stack, later = spec.text.stack, workload.text_tokens + workload.new_tokens
     elements = sum(
-        2 * group.layers * spec.text.stack.attention.kv_width * (group.visual_tokens + later_tokens(workload))
-        for group in _groups(spec.text, workload)
+        2 * group.layers * stack.attention.kv_width * (group.visual_tokens + later)
+        for group in workload.layer_groups(stack.layers)
     )
     return precision.bytes_of(workload.batch * elements)
-
-
-def later_tokens(workload: Workload) -> Amount:
-    """Tokens of a full sequence that are not visual."""
-    return workload.text_tokens + workload.new_tokens
-
-
-def _groups(text: TextSpec, workload: Workload) -> tuple[LayerGroup, ...]:
-    return workload.schedule or (LayerGroup(text.stack.layers, workload.visual_tokens),)
 
 
 def working_set_bytes(forward: Iterable[OpCost]) -> Amount:
@@ -111,10 +108,20 @@ def working_set_bytes(forward: Iterable[OpCost]) -> Amount:
     return total
 
 
+class Remedy(NamedTuple):
+    """One change that would make a workload fit: another format for `weights` or `kv`, a `batch`, a card's `capacity`.
+
+    `value` is a precision, sequences, or bytes.
+    """
+
+    change: str
+    value: Precision | int
+
+
 def remedies(
     spec: ModelSpec, workload: Workload, execution: Execution, need: Footprint, capacity_bytes: float
-) -> list[str]:
-    """Single changes that would make the workload fit a card of `capacity_bytes`, or the card that it needs.
+) -> list[Remedy]:
+    """Single changes that would make the workload fit a card of `capacity_bytes`, and the card that it needs.
 
     Activations are taken to shrink with the batch and to stay as they are otherwise.
     """
@@ -122,23 +129,16 @@ def remedies(
     for weights in (Precision.INT8, Precision.INT4):
         narrower = replace(execution, weights=weights)
         if weights.bits < execution.weights.bits and _fits(spec, workload, narrower, need, capacity_bytes):
-            found.append(f"--weights {weights}")
+            found.append(Remedy("weights", weights))
     if execution.kv.bits > 8 and _fits(spec, workload, replace(execution, kv=Precision.INT8), need, capacity_bytes):
-        found.append("--kv int8")
+        found.append(Remedy("kv", Precision.INT8))
     room = capacity_bytes - RUNTIME_RESERVE_BYTES - need.weights
     batch = int(room * workload.batch // (need.kv + need.activations))
     if 1 <= batch < workload.batch:
-        found.append(f"--batch {batch}")
-    found.append(f"a card with at least {format_quantity(_rounded_up(need.total + RUNTIME_RESERVE_BYTES), 'B')}")
-    return found
-
-
-def _rounded_up(amount: Amount) -> int:
-    """To the three digits that are shown, since a card of a little less would not do."""
-    step: int = 10 ** max(0, len(str(int(amount))) - 3)
-    return int(-(-amount // step)) * step
+        found.append(Remedy("batch", batch))
+    return [*found, Remedy("capacity", int(need.needed))]
 
 
 def _fits(spec: ModelSpec, workload: Workload, execution: Execution, need: Footprint, capacity_bytes: float) -> bool:
     changed = Footprint(weight_bytes(spec, execution), kv_bytes(spec, workload, execution.kv), need.activations)
-    return changed.fits(capacity_bytes)
+    return bool(changed.fits(capacity_bytes))

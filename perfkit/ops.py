@@ -55,6 +55,12 @@ class OpCost(NamedTuple):
     kv_write_bytes: Amount = 0
 
     @property
+    def multiplies(self) -> bool:
+        """Whether it has products, and so needs an engine for them."""
+        # Absent products are the int 0; an array may be zero at some points of a sweep only.
+        return not (isinstance(self.matmul_flops, int) and self.matmul_flops == 0)
+
+    @property
     def flops(self) -> Amount:
         """Products and element-wise work."""
         return self.matmul_flops + self.vector_flops
@@ -91,19 +97,15 @@ class Place(NamedTuple):
         write: Amount = 0,
         kv_read: Amount = 0,
         kv_write: Amount = 0,
-        attention: bool = False,
     ) -> OpCost:
-        """Op of `repeat` launches from the figures of one; reads and writes are given in elements.
-
-        Attention products run in the activations' precision, whatever the weights are.
-        """
+        """Op of `repeat` launches from the figures of one; reads and writes are given in elements."""
         times, a, kv = self.repeat, self.activations.bytes_of, self.kv.bytes_of
         return OpCost(
             self.phase,
             name,
             kind,
             times,
-            self.activations if attention else self.engine,
+            self.engine,
             times * matmul,
             times * vector,
             times * weight_bytes,
@@ -337,7 +339,6 @@ def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
         read=shape.query_elements + source.get("read", 0),
         write=shape.query_elements,
         kv_read=source.get("kv_read", 0),
-        attention=True,
     )
 
 
@@ -354,7 +355,7 @@ def eager_attention(place: Place, name: str, shape: AttentionShape) -> tuple[OpC
     scores = shape.scores
     queries, source = shape.query_elements, shape.keys_read(1)
     cached, loose = source.get("kv_read", 0), source.get("read", 0)
-    products = {"matmul": shape.product_flops, "kv_read": cached, "attention": True}
+    products = {"matmul": shape.product_flops, "kv_read": cached}
     return (
         *copies,
         place.cost(f"{name}_qk", "attention", read=queries + loose, write=scores, **products),

@@ -42,21 +42,21 @@ class Engines(NamedTuple):
     def compute_s(self, op: OpCost) -> Amount:
         """Time of the op's arithmetic; element-wise work on a device without a published vector rate takes none."""
         vector = op.vector_flops / self.vector_flops_per_s if self.vector_flops_per_s else 0.0
-        if op.engine not in self.peaks:
+        if not op.multiplies:
             return vector
         peak = self.peaks[op.engine]
-        products = op.matmul_flops / (peak.flops_per_s or 1.0)
+        products = op.matmul_flops / peak.flops_per_s
         return products + vector if peak.engine == "vector" else maximum(products, vector)
 
 
-def engines_of(device: Device, precisions: Iterable[Precision]) -> Engines:
-    """Rates of `device` for products in `precisions`.
+def engines_of(device: Device, forward: Iterable[OpCost]) -> Engines:
+    """Rates of `device` for the products of `forward`.
 
     Raises:
-        UnsupportedPrecision: the device has no engine for one of them.
+        UnsupportedPrecision: the device has no engine for some of them.
     """
-    peaks = {precision: device.product_peak(precision) for precision in precisions}
-    return Engines(device, peaks, device.vector_flops_per_s())
+    precisions = dict.fromkeys(op.engine for op in forward if op.multiplies)
+    return Engines(device, {p: device.product_peak(p) for p in precisions}, device.vector_flops_per_s())
 
 
 def time_ops(engines: Engines, forward: Iterable[OpCost]) -> tuple[OpTime, ...]:
@@ -64,8 +64,8 @@ def time_ops(engines: Engines, forward: Iterable[OpCost]) -> tuple[OpTime, ...]:
 
     >>> from perfkit.hardware import load_device
     >>> from perfkit.ops import Place, linear
-    >>> engines = engines_of(load_device("v100"), [Precision.FP16])
     >>> product = linear(Place("prefill", 1, *[Precision.FP16] * 4), "q_proj", 4096, 4096, 4096)
+    >>> engines = engines_of(load_device("v100"), [product])
     >>> round(time_ops(engines, [product])[0].roofline_s * 1e6)  # 2 * 4096^3 / 125e12 = 1.0995 ms
     1100
     """
@@ -86,4 +86,4 @@ def ridge_point(device: Device, precision: Precision) -> float:
     >>> round(ridge_point(load_device("v100"), Precision.FP16), 1)  # 125e12 / 900e9
     138.9
     """
-    return (device.product_peak(precision).flops_per_s or 0.0) / device.bytes_per_s
+    return device.product_peak(precision).flops_per_s / device.bytes_per_s

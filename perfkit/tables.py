@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
 ALWAYS = 9  # importance of a column that stays however narrow the terminal
 _TEXT = ("", "prose")
-_BAR_WIDTH = 12
+BAR_WIDTHS = (12, 8, 5)  # of a full bar: the widest for which nothing has to go
 
 
 class Column(NamedTuple):
@@ -121,12 +121,14 @@ def _lines(table: Table, width: int, color: bool) -> Iterator[str]:
             blank_before=table.rule_before,
             color=color,
         )
-    for note in table.notes:
+    hidden = [column.header or column.key for column in table.columns if column not in columns]
+    notes = [f"not shown at this width: {', '.join(hidden)}"] if hidden else []
+    for note in (*notes, *table.notes):
         for line in layout.paragraphs(note, width):
             yield layout.paint(line, "dim", color=color)
 
 
-def show(value: Any, unit: str) -> str:
+def show(value: Any, unit: str, bar_width: int = BAR_WIDTHS[0]) -> str:
     """One cell as people read it.
 
     >>> show(0.25, "share"), show(0.5, "bar"), show(13.27e9, "FLOP"), show(None, "s")
@@ -143,20 +145,23 @@ def show(value: Any, unit: str) -> str:
     if unit == "share":
         return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.{0 if value >= 0.0095 else 1}f} %"
     if unit == "bar":
-        return _bar(value)
+        return _bar(value, bar_width)
     return format_quantity(value, unit)
 
 
-def _bar(share: float) -> str:
-    eighths = round(share * _BAR_WIDTH * 8)
+def _bar(share: float, width: int) -> str:
+    eighths = round(share * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
 
 
 def _fitted(table: Table, width: int) -> tuple[list[Column], list[list[str]]]:
-    """Columns and shown cells without the least important columns, as far as `width` asks for it."""
+    """Columns and shown cells: bars shortened, then the least important columns left out, as `width` asks for it."""
     columns = list(table.columns)
-    rows = [[show(value, column.unit) for column, value in zip(columns, row, strict=True)] for row in table.rows]
+    for bar_width in BAR_WIDTHS:
+        rows = [[show(v, c.unit, bar_width) for c, v in zip(columns, row, strict=True)] for row in table.rows]
+        if _asked_width(columns, rows) <= width:
+            return columns, rows
     while columns and _asked_width(columns, rows) > width:
         least = min(column.importance for column in columns)
         if least >= ALWAYS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ Amount = Any
 
 GIB = 2**30
 MAXIMUM_COUNT = 10**7  # counts above this are mistakes, not workloads
+LONGEST_SHOWN = 30  # characters of a bad value that a message repeats
 
 
 class Precision(StrEnum):
@@ -50,8 +52,8 @@ COMPUTE_PRECISIONS = tuple(Precision(p) for p in ("fp32", "tf32", "fp16", "bf16"
 STORAGE_PRECISIONS = (*COMPUTE_PRECISIONS, Precision.INT4, Precision.FP4)
 
 
-def parse_precision(text: str, allowed: Iterable[Precision] = STORAGE_PRECISIONS) -> Precision:
-    """Precision named `text`.
+def parse_precision(text: str, allowed: Iterable[Precision] = STORAGE_PRECISIONS, what: str = "precision") -> Precision:
+    """Precision named `text`; `what` is asked for it.
 
     Raises:
         UnknownName: it is not among `allowed`.
@@ -62,7 +64,7 @@ def parse_precision(text: str, allowed: Iterable[Precision] = STORAGE_PRECISIONS
     names = [p.value for p in allowed]
     if text not in names:
         stored = "; it is a format to store weights (--weights) or the cache (--kv) in"
-        raise UnknownName("precision", str(text), names, stored if text in STORAGE_PRECISIONS else "")
+        raise UnknownName(what, str(text), names, stored if text in STORAGE_PRECISIONS else "")
     return Precision(text)
 
 
@@ -87,10 +89,10 @@ def parse_count(what: str, text: str, minimum: int = 1) -> int:
     >>> parse_count("--tokens", "32", minimum=0)
     32
     """
-    try:
-        number: int = int(text)
-    except ValueError:
-        raise InvalidValue(f"{what} must be a whole number from {minimum} to {MAXIMUM_COUNT}, not {text!r}") from None
+    if not re.fullmatch(r"-?[0-9]{1,12}", text):  # int() alone also takes 1_0, +5 and digits of other scripts
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        raise InvalidValue(f"{what} must be a whole number from {minimum} to {MAXIMUM_COUNT}, not {shown!r}")
+    number = int(text)
     check_count(what, number, minimum)
     return number
 

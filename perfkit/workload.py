@@ -17,6 +17,8 @@ Logits = Literal["last", "all", "none"]
 ATTENTIONS: tuple[Attention, ...] = ("fused", "eager")
 LOGITS: tuple[Logits, ...] = ("last", "all", "none")
 WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
+TEXT_TOKENS = 60  # of a prompt, where nothing else is asked
+NEW_TOKENS = 128
 
 
 class LayerGroup(NamedTuple):
@@ -41,8 +43,8 @@ class Workload:
     """
 
     visual_tokens: Amount
-    text_tokens: Amount = 60
-    new_tokens: Amount = 128
+    text_tokens: Amount = TEXT_TOKENS
+    new_tokens: Amount = NEW_TOKENS
     batch: Amount = 1
     images: Amount = 1
     schedule: tuple[LayerGroup, ...] = ()
@@ -52,12 +54,16 @@ class Workload:
         check_count("text tokens", self.text_tokens, 0)
         check_count("new tokens", self.new_tokens, 0)
         check_count("batch", self.batch)
-        check_count("images", self.images)
+        check_count("images", self.images, 0)
 
     @property
     def prompt_tokens(self) -> Amount:
         """Visual and text tokens that enter layer 0."""
         return self.visual_tokens + self.text_tokens
+
+    def layer_groups(self, layers: int) -> tuple[LayerGroup, ...]:
+        """The schedule, or one group of all `layers` where there is none."""
+        return self.schedule or (LayerGroup(layers, self.visual_tokens),)
 
     @property
     def mean_extra_tokens(self) -> Amount:
@@ -90,5 +96,9 @@ class Execution:
 
     @property
     def weight_only(self) -> bool:
-        """Whether weights are stored narrower than they are multiplied, so with a scale a group."""
-        return self.weights.bits < self.activations.bits
+        """Whether weights are quantised below what they are multiplied in, so with a scale a group.
+
+        >>> Execution(weights=Precision.INT8).weight_only, Execution(activations=Precision.FP32).weight_only
+        (True, False)
+        """
+        return self.weights.bits <= 8 and self.weights.bits < self.activations.bits

@@ -32,7 +32,7 @@ ORDER = (
     ("memory",),
     ("roofline", "kernels"),
     ("latency",),
-    ("metrics",),
+    ("metrics", "remarks"),
     ("measuring", "papers", "sweeping"),
     ("calibration", "validation", "serving", "pictures"),
     ("planning",),

@@ -8,7 +8,7 @@ import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit
-from perfkit.counting import CONVENTIONS, count
+from perfkit.counting.totals import TORCH, count
 
 
 @click.command("count")
@@ -16,7 +16,7 @@ from perfkit.counting import CONVENTIONS, count
 @options.forward
 @click.option(
     "--convention",
-    default=CONVENTIONS[0],
+    default=TORCH.name,
     show_default=True,
     metavar="NAME",
     help="Counting convention. torch: FlopCounterMode's, multiply-add = 2, causal mask in full.",

@@ -20,21 +20,34 @@ if TYPE_CHECKING:
     from perfkit.reports import Reportable
 
 
-def emit(value: Reportable | Sequence[Reportable], form: str, output: str | None, warnings: Iterable[str] = ()) -> None:
-    """Write `value` in a format to `output` or stdout, and its warnings to stderr.
+def emit(value: Reportable | Sequence[Reportable], form: str, output: str | None) -> None:
+    """Write `value` in a format to `output` or stdout.
 
     Raises:
-        MachineError: the file cannot be written; what stood there stays.
+        MachineError: it cannot be written; a file that stood there stays.
     """
     text = _rendered(value, form, to_terminal=output is None)
     if output is None:
-        # A terminal that cannot show a bar gets a question mark, not a traceback.
-        encoding = sys.stdout.encoding or "utf-8"
-        click.echo(text.encode(encoding, "replace").decode(encoding))
+        _print(text)
     else:
         write_whole(Path(output), text + "\n")
-    for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+
+
+def tell(what: str, lines: Iterable[str]) -> None:
+    """Lines for stderr, each once, after what they are (a note, a warning)."""
+    for line in dict.fromkeys(lines):
+        click.echo(f"{what}: {line}", err=True)
+
+
+def _print(text: str) -> None:
+    # A terminal that cannot show a bar gets a question mark, not a traceback.
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        click.echo(text.encode(encoding, "replace").decode(encoding))
+    except BrokenPipeError:  # the reader has seen enough
+        raise
+    except OSError as error:
+        raise MachineError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _rendered(value: Reportable | Sequence[Reportable], form: str, *, to_terminal: bool) -> str:
@@ -65,6 +78,8 @@ def write_whole(path: Path, text: str) -> None:
             path.write_text(text, encoding="utf-8", newline="")
             return
         path = path.resolve()
+        if path.exists() and not os.access(path, os.W_OK):  # a new file may be put in its place, but is not wanted
+            raise PermissionError(13, "is read-only")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from perfkit.cli import options
-from perfkit.cli.emit import emit
+from perfkit.cli.emit import emit, tell
 from perfkit.errors import InvalidValue
 from perfkit.hardware import choose_device, device_ids, load_device
 
@@ -33,7 +33,6 @@ def command(name: str | None, detect: bool, form: str, output: str | None) -> No
         choice = choose_device(name)
         emit(choice.device, form, output)
         if choice.siblings:
-            siblings = ", ".join(choice.siblings)
-            click.echo(f"note: {choice.name} means {choice.device.id}; its siblings: {siblings}", err=True)
+            tell("note", [f"{choice.name} means {choice.device.id}; its siblings: {', '.join(choice.siblings)}"])
     else:
         emit([load_device(device_id) for device_id in device_ids()], form, output)

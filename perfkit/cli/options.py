@@ -9,7 +9,7 @@ import click
 
 from perfkit.tables import FORMATS
 from perfkit.units import COMPUTE_PRECISIONS, STORAGE_PRECISIONS, parse_choice, parse_count, parse_precision
-from perfkit.workload import ATTENTIONS, LOGITS
+from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,8 +38,8 @@ def _choice(allowed: tuple[str, ...]) -> _Parsed:
     return _Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
 
 
-COMPUTE = _Parsed("P", lambda _, text: parse_precision(text, COMPUTE_PRECISIONS).value)
-STORAGE = _Parsed("P", lambda _, text: parse_precision(text, STORAGE_PRECISIONS).value)
+COMPUTE = _Parsed("P", lambda option, text: parse_precision(text, COMPUTE_PRECISIONS, option).value)
+STORAGE = _Parsed("P", lambda option, text: parse_precision(text, STORAGE_PRECISIONS, option).value)
 
 
 def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -80,14 +80,14 @@ model = click.option(
 
 forward = _chain(
     click.option("--tokens", type=COUNT_OR_ZERO, help="Visual tokens a sequence; default: the model's own; 0: none."),
-    click.option("--text-tokens", type=COUNT, default=60, show_default=True, help="Text tokens a sequence."),
+    click.option("--text-tokens", type=COUNT, default=TEXT_TOKENS, show_default=True, help="Text tokens a sequence."),
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences."),
     click.option("--images", type=COUNT, default=1, show_default=True, help="Images a sequence."),
     click.option("--logits", type=_choice(LOGITS), default="last", show_default=True, help="Positions with logits."),
 )
 
 execution = _chain(
-    click.option("--new-tokens", type=COUNT, default=128, show_default=True, help="Tokens to generate."),
+    click.option("--new-tokens", type=COUNT, default=NEW_TOKENS, show_default=True, help="Tokens to generate."),
     click.option("--precision", type=COMPUTE, default="fp16", show_default=True, help="fp32 tf32 fp16 bf16 fp8 int8."),
     click.option("--weights", type=STORAGE, help="Weights of the language model's linear layers; also int4, fp4."),
     click.option("--activations", type=COMPUTE, help="Activations, and attention's products."),

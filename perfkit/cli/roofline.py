@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from perfkit import remarks
 from perfkit.cli import options
-from perfkit.cli.emit import emit
+from perfkit.cli.emit import emit, tell
 from perfkit.latency import analyze
 
 
@@ -33,5 +34,7 @@ def command(gpus: tuple[str, ...], form: str, output: str | None, **asked: Any) 
       perfkit roofline --gpu v100 --gpu h100 --model llava-1.5-13b --weights int4 --format json
     """
     predictions = [analyze(gpu, **asked) for gpu in gpus]
-    warnings = dict.fromkeys(warning for prediction in predictions for warning in prediction.warnings)
-    emit(predictions if len(predictions) > 1 else predictions[0], form, output, warnings)
+    emit(predictions if len(predictions) > 1 else predictions[0], form, output)
+    if form not in ("table", "json"):  # these two hold the notes themselves
+        tell("note", (note for prediction in predictions for note in remarks.notes(prediction)))
+    tell("warning", (warning for prediction in predictions for warning in remarks.warnings(prediction)))

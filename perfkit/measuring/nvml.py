@@ -50,7 +50,7 @@ def _nvml() -> Iterator[Any]:
     try:
         import pynvml
     except ImportError:
-        raise MachineError("reading this machine's GPUs needs NVML: pip install nvidia-ml-py (perfkit's extra nvml)") from None
+        raise MachineError("reading this machine's GPUs needs NVML: pip install nvidia-ml-py") from None
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -55,15 +55,26 @@ def load_model(name: str) -> ModelSpec:
     >>> load_model("llava-1.5-7b").parameters
     7063427072
     """
-    if name in preset_names():
-        return _load_preset(name)
+    if name.lower() in preset_names():
+        return _load_preset(name.lower())
     # os.path, not Path: its tests answer False to names that cannot be paths (too long, unreadable, NUL).
     path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
         path = path / "config.json"
+        if not path.exists():
+            raise InvalidSpec(f"{path.parent}: holds no config.json")
     if not os.path.exists(path):
         raise UnknownName("model", name, preset_names(), "; or a path to a Hugging Face config.json")
-    return replace(read_model(read_config(path)), name=name, source=str(path))
+    config = read_config(path)
+    spec = read_model(config)
+    return replace(spec, name=name, source=str(path), notes=(*spec.notes, *_unapplied(config)))
+
+
+def _unapplied(config: Config) -> list[str]:
+    """What a configuration says and the count does not follow."""
+    if config.values.get("quantization_config") is None:
+        return []
+    return ["its quantization_config is not applied: give the formats by --weights, --activations and --kv"]
 
 
 @lru_cache(maxsize=64)

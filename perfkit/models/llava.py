@@ -49,6 +49,8 @@ def assemble(
     Raises:
         InvalidSpec: a section of another kind, or an unknown feature selection.
     """
+    if config.prefix:
+        raise InvalidSpec(f"{config.where}: a {family} cannot be a part of another model")
     vision, text, notes = _sections(config, tower, language_model)
     kept = _kept_positions(config, vision, strategy)
     projector = ProjectorSpec(

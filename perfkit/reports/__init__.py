@@ -14,7 +14,7 @@ from perfkit.errors import InvalidValue
 from perfkit.tables import Table
 
 if TYPE_CHECKING:
-    from perfkit.counting import Count
+    from perfkit.counting.totals import Count
     from perfkit.hardware import Device
     from perfkit.latency import Prediction
     from perfkit.measuring.nvml import DetectedGpu

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from perfkit.counting import Count
+from perfkit.counting.totals import Count
 from perfkit.ops import OpCost
 from perfkit.tables import Column, Table, show
-
-_CONVENTION = {
-    "torch": {
-        "name": "torch",
-        "unit": "flop",
-        "multiply_add": 2,
-        "causal": "full",
-        "tokens_counted": "all",
-        "source": "torch.utils.flop_counter.FlopCounterMode",
-    }
-}
 
 _COLUMNS = (
     Column("phase", "phase"),
@@ -41,7 +30,7 @@ def document(count: Count) -> dict[str, Any]:
         "by_phase": count.by_phase,
         "by_op": [_record(count, op) for op in _counted(count)],
         "convention": {
-            **_CONVENTION[count.convention],
+            **count.convention._asdict(),
             "logits": count.execution.logits,
             "elementwise": count.elementwise,
             "include": list(count.by_phase),
@@ -89,7 +78,7 @@ def overview(counts: Sequence[Count]) -> list[Table]:
     )
     work = "matrix products and element-wise work" if count.elementwise else "matrix products only"
     notes = (
-        f"counted; convention {count.convention}: multiply-add = 2 FLOPs, causal mask in full, {work}",
+        f"counted; convention {count.convention.name}: multiply-add = 2 FLOPs, causal mask in full, {work}",
         f"{show(count.macs, 'n')} multiply-adds; {show(count.model.parameters, 'n')} parameters; "
         f"{show(count.bytes, 'B')} moved in fp16 with fused attention",
     )

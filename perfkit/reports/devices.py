@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perfkit.errors import UnsupportedPrecision
-from perfkit.hardware import Device, Figure, Price, aliases, read_prices
+from perfkit.hardware import Device, Figure, Link, Price, aliases, read_prices
 from perfkit.tables import Column, Table
 from perfkit.units import COMPUTE_PRECISIONS, Precision
 
@@ -64,13 +64,12 @@ def overview(devices: Sequence[Device]) -> list[Table]:
 
 
 def _one(device: Device) -> list[Table]:
-    names = [alias for alias, taken in aliases().items() if taken[0] == device.id]
-    about = [part for part in (device.vendor, device.architecture, str(device.year or "")) if part]
+    about = [part for part in (device.vendor, device.architecture, str(device.year or ""), device.file) if part]
     title = f"{device.name} ({device.id}): {', '.join(about)}"
-    title += f"\nalso called {', '.join(names)}" if names else ""
+    title += f"\nalso called {', '.join(_aliases(device))}" if _aliases(device) else ""
     sources = [f"[{key}] {text}" for key, text in device.sources.items()]
     tables = [Table(_FIGURES, _figure_rows(device, {}), title=title, notes=(*sources, *device.notes))]
-    prices = [price for price in read_prices() if price.gpu == device.id]
+    prices = _listed_prices(device)
     return [*tables, _prices(prices)] if prices else tables
 
 
@@ -120,10 +119,11 @@ def _figures(device: Device) -> Iterator[tuple[str, Figure]]:
 
 
 def document(device: Device) -> dict[str, Any]:
-    """Every figure in SI, with source, confidence and note; null where sources leave it open."""
+    """Every figure in SI, null where there is none or sources leave it open; `figures` has each with its source."""
     return {
         "id": device.id,
         "name": device.name,
+        "file": device.file,
         "vendor": device.vendor,
         "architecture": device.architecture,
         "family": device.family,
@@ -133,26 +133,56 @@ def document(device: Device) -> dict[str, Any]:
         "memory_type": device.memory_type,
         "memory_bytes": device.capacity.value,
         "bandwidth_bytes_per_s": device.bandwidth.value,
+        "l2_bytes": _value(device.l2),
+        "sm_count": _value(device.sm_count),
+        "boost_clock_hz": _value(device.clocks.get("boost")),
+        "tensor_clock_hz": _value(device.clocks.get("tensor")),
+        "tdp_w": _value(device.tdp),
         "peaks": [
             {
                 "engine": peak.engine,
                 "precision": peak.precision.value,
                 "accumulate": peak.accumulate,
                 "dense": True,
-                "flops_per_s": peak.flops_per_s,
+                "flops_per_s": peak.rate.value,
+                **_origin(device, peak.rate),
             }
             for peak in device.peaks
         ],
+        "links": [_link(device, link) for link in device.links],
+        "pcie": _link(device, device.pcie) if device.pcie else None,
         "figures": {
-            name: {
-                "value": figure.value,
-                "printed": figure.printed,
-                "source": device.sources.get(figure.source, figure.source),
-                "confidence": figure.confidence or device.confidence,
-                "note": figure.note,
-            }
+            name: {"value": figure.value, "printed": figure.printed, **_origin(device, figure)}
             for name, figure in _figures(device)
         },
-        "aliases": [alias for alias, taken in aliases().items() if taken[0] == device.id],
+        "aliases": _aliases(device),
+        "prices": [price._asdict() for price in _listed_prices(device)],
         "notes": list(device.notes),
     }
+
+
+def _value(figure: Figure | None) -> float | None:
+    return figure.value if figure else None
+
+
+def _origin(device: Device, figure: Figure) -> dict[str, Any]:
+    return {
+        "source": device.sources.get(figure.source, figure.source),
+        "confidence": figure.confidence or device.confidence,
+        "note": figure.note,
+    }
+
+
+def _link(device: Device, link: Link) -> dict[str, Any]:
+    return {"name": link.name, "bytes_per_s_each_direction": link.bandwidth.value, **_origin(device, link.bandwidth)}
+
+
+# Aliases and prices belong to the devices that come with perfkit, not to a file that bears the name of one.
+
+
+def _aliases(device: Device) -> list[str]:
+    return [] if device.file else [alias for alias, taken in aliases().items() if taken[0] == device.id]
+
+
+def _listed_prices(device: Device) -> list[Price]:
+    return [] if device.file else [price for price in read_prices() if price.gpu == device.id]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import perfkit
+from perfkit import remarks
 from perfkit.latency import PhaseTime, Prediction
 from perfkit.ops import OpCost
 from perfkit.roofline import OpTime, ridge_point
@@ -30,6 +31,8 @@ _COST_COLUMNS = (
     Column("expected_low_s", "low", "s"),
     Column("expected_high_s", "high", "s"),
     Column("bound", "bound"),
+    Column("memory_bytes", "memory", "B"),
+    Column("fits", "fits"),
 )
 _TIDY_COLUMNS = (
     Column("device", "device"),
@@ -84,9 +87,9 @@ def document(prediction: Prediction) -> dict[str, Any]:
                 "activations": need.activations,
                 "total": need.total,
             },
-            "fits": p.fits,
+            "fits": bool(p.fits),
         },
-        "warnings": [*p.notes, *p.warnings],
+        "warnings": [*remarks.notes(p), *remarks.warnings(p)],
     }
 
 
@@ -126,14 +129,28 @@ def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, An
 
 
 def table(predictions: Sequence[Prediction]) -> Table:
-    """Phases and then ops of each prediction; `level` tells them apart, so that no sum counts a FLOP twice."""
+    """Phases, ops, times of a request and memory of each prediction; `level` tells them apart.
+
+    Sum over one level only: ops make up phases, and phases the time to first token.
+    """
     rows: list[tuple[Any, ...]] = []
     for p in predictions:
-        records = [{"level": "phase", **_phase_record(phase)} for phase in p.phases]
-        records += [{"level": "op", **_op_record(time)} for time in p.ops]
         start = {"device": p.device.id, "model": p.model.name}
-        rows += [tuple({**start, **r}.get(column.key) for column in _TIDY_COLUMNS) for r in records]
+        rows += [tuple({**start, **record}.get(column.key) for column in _TIDY_COLUMNS) for record in _records(p)]
     return Table(_TIDY_COLUMNS, tuple(rows))
+
+
+def _records(p: Prediction) -> Iterator[dict[str, Any]]:
+    for phase in p.phases:
+        yield {"level": "phase", **_phase_record(phase)}
+    for time in p.ops:
+        yield {"level": "op", **_op_record(time)}
+    yield {"level": "request", "name": "ttft", "roofline_s": p.ttft_roofline_s}
+    if p.mean_decode is not None:
+        yield {"level": "request", "name": "tpot", **_figures(p.mean_decode, p.mean_decode)}
+    for name, amount in p.footprint._asdict().items():
+        yield {"level": "memory", "name": name, "memory_bytes": amount}
+    yield {"level": "memory", "name": "total", "memory_bytes": p.footprint.total, "fits": bool(p.fits)}
 
 
 # --- for people
@@ -156,7 +173,7 @@ def _phases(p: Prediction) -> Table:
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
         Column("share", "of TTFT" if p.model.has_decoder else "of all", "share"),
-        Column("bar", "", "bar", 4),
+        Column("bar", "", "bar", 8),
     )
     ttft = p.ttft_roofline_s
     rows = []
@@ -201,7 +218,7 @@ def _totals(p: Prediction) -> Table:
     need, show = p.footprint, format_quantity
     phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
     first = "TTFT" if p.model.has_decoder else "forward"
-    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline, so a lower bound")]
+    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline")]
     if p.tpot_roofline_s:
         rate = p.workload.batch / p.tpot_roofline_s
         rows.append(
@@ -209,8 +226,11 @@ def _totals(p: Prediction) -> Table:
         )
     parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
     rows.append(("memory", show(need.total, "B"), parts))
-    fits = "fits" if p.fits else "does not fit"
+    fits = "fits" if need.fits(p.device.memory_bytes) else "does not fit"
     rows.append(("card", show(p.device.memory_bytes, "B"), f"{fits}, 1 GiB kept for the runtime"))
+    if p.model.text and not p.within_context:
+        tokens = p.workload.prompt_tokens + p.workload.new_tokens
+        rows.append(("context", f"{p.model.text.context} tokens", f"exceeded: prompt and new tokens are {tokens}"))
     return Table(columns, tuple(rows), title="Totals")
 
 
@@ -225,7 +245,7 @@ def _kinds(p: Prediction) -> Table:
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
         Column("share", "of phase", "share"),
-        Column("bar", "", "bar", 5),
+        Column("bar", "", "bar", 8),
     )
     rows: list[tuple[Any, ...]] = []
     first_of_phase = set()
@@ -237,8 +257,9 @@ def _kinds(p: Prediction) -> Table:
         rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
     notes = (
         "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
-        "Times: predicted by the roofline from datasheet peaks. --format json lists every op.",
-        *(f"note: {note}" for note in p.notes),
+        "Times: predicted by the roofline from datasheet peaks: no run of these kernels is faster. "
+        "--format json lists every op.",
+        *(f"note: {note}" for note in remarks.notes(p)),
     )
     return Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=frozenset(first_of_phase - {0}))
 
@@ -258,7 +279,7 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
     columns = (
         Column("device", "device"),
         Column("peak", "peak", "FLOP/s", 5),
-        Column("bandwidth", "memory", "B/s", 4),
+        Column("bandwidth", "bandwidth", "B/s", 4),
         *(Column(phase, phase, "s", 6) for phase in phases),
         Column("ttft", "TTFT", "s"),
         Column("tpot", "TPOT", "s"),
@@ -280,10 +301,13 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
             )
         )
     title = [f"{predictions[0].model.name} on {len(predictions)} devices", _heading(predictions[0])[1]]
-    notes = tuple(f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in p.notes))
+    notes = tuple(f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p)))
     return Table(
         columns,
         tuple(rows),
         title="\n".join(title),
-        notes=("Roofline times, lower bounds: counted FLOPs and bytes on datasheet peaks.", *notes),
+        notes=(
+            "Roofline times: no run of these kernels is faster. Counted FLOPs, bytes; datasheet peaks.",
+            *notes,
+        ),
     )

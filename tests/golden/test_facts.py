@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from perfkit.counting import count, count_ops, workload_of
+from perfkit.counting import count_ops, workload_of
+from perfkit.counting.totals import count
 from perfkit.memory import kv_bytes, weight_bytes
 from perfkit.models import load_model
 from perfkit.ops import OpCost

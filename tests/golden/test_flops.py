@@ -21,7 +21,8 @@ import transformers
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from perfkit.counting import count, count_ops, execution_of, workload_of
+from perfkit.counting import count_ops, execution_of, workload_of
+from perfkit.counting.totals import count
 from perfkit.models import PRESETS, load_model, read_model
 from perfkit.models.config import Config
 from perfkit.models.spec import ModelSpec

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
 from perfkit.errors import InvalidValue
-from perfkit.hardware import load_device
+from perfkit.hardware import choose_device, load_device
+from perfkit.latency import predict
 from perfkit.memory import footprint
 from perfkit.models import load_model, read_model
 from perfkit.models.config import Config
@@ -90,9 +91,9 @@ def same_cost(swept: OpCost, single: OpCost | None, index: int) -> None:
 def test_counts_times_and_memory_of_a_sweep_are_those_of_its_points(name: str, data: Any, execution: Execution) -> None:
     spec = SPECS[name]
     points = data.draw(sweeps(spec))
-    engines = engines_of(load_device("v100"), [Precision.FP16])
     workload = workload_of(spec, **columns(points))
     swept = count_ops(spec, workload, execution)
+    engines = engines_of(load_device("v100"), swept)
     swept_times, need = by_name(time_ops(engines, swept)), footprint(spec, workload, execution, swept)
     for index, point in enumerate(points):
         one = workload_of(spec, **point)
@@ -180,3 +181,17 @@ def test_models_without_a_decoder_sweep_too() -> None:
         one = workload_of(spec, text_tokens=length)
         for key, op in by_name(count_ops(spec, one, execution_of(spec, Execution()))).items():
             same_cost(swept[key], op, index)
+
+
+def test_a_prediction_takes_arrays_as_it_takes_numbers() -> None:
+    spec, choice = SPECS["llava-1.5-7b"], choose_device("v100")
+    tokens, batch = np.array([0.0, 32.0, 576.0, 576.0]), np.array([1.0, 1.0, 8.0, 64.0])
+    swept = predict(spec, choice, workload_of(spec, tokens=tokens, batch=batch), Execution())
+    for i in range(len(tokens)):
+        one = predict(spec, choice, workload_of(spec, tokens=int(tokens[i]), batch=int(batch[i])), Execution())
+        assert swept.ttft_roofline_s[i] == pytest.approx(one.ttft_roofline_s, rel=1e-12)
+        assert swept.tpot_roofline_s is not None
+        assert swept.tpot_roofline_s[i] == pytest.approx(one.tpot_roofline_s, rel=1e-12)
+        assert swept.footprint.total[i] == one.footprint.total
+        assert bool(swept.fits[i]) == one.fits
+    assert list(swept.fits) == [True, True, True, False]  # 64 * 764 tokens * 524,288 B of cache are 25.6 GB beside 14.1

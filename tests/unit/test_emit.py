@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from perfkit.cli.emit import write_whole
 from perfkit.errors import MachineError
 from perfkit.tables import FORMATS
 
+ROOT = Path(__file__).parents[2]
 OLD = "what stood here before\n"
 
 
@@ -263,3 +266,23 @@ def test_warnings_go_to_stderr_and_the_file_is_written(tmp_path):
     assert result.exit_code == 0
     assert result.stderr.startswith("warning: does not fit")
     assert path.read_text().startswith("{")
+
+
+def test_a_file_that_may_not_be_written_stays(tmp_path, monkeypatch):
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    # Whoever runs the tests may be root, for whom every file is writable.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(MachineError, match="is read-only; nothing was written"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_standard_output_is_one_clear_line():
+    command = [sys.executable, "-m", "perfkit", "models"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, encoding="utf-8")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: cannot write to standard output: No space left")
+    assert len(done.stderr.splitlines()) == 1

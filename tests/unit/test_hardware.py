@@ -671,7 +671,7 @@ def test_memory_that_is_unknown_is_missed_when_it_is_needed(old, what, card):
     path = card(MINIMAL.replace(old, "value: unknown"))
     assert load_device(path).name == "My card"
     with pytest.raises(InvalidSpec, match=what):
-        analyze(path)
+        assert analyze(path).fits
 
 
 def test_why_a_figure_is_unknown_is_said(card):
@@ -680,13 +680,26 @@ def test_why_a_figure_is_unknown_is_said(card):
         analyze(path)
 
 
-def test_a_rate_that_is_unknown_is_no_rate(card):
-    # The vector engine is slower and sums in fp16, but its rate is known; the rate of fp8 is known of no engine.
-    vector = PEAK.replace("tensor", "vector").replace("100", "10").replace("fp32", "fp16")
-    fp8 = PEAK.replace("fp16", "fp8").replace("100", "unknown")
-    path = card(MINIMAL.replace(PEAK, f"{PEAK.replace('100', 'unknown')}\n  - {vector}\n  - {fp8}"))
-    peak = load_device(path).product_peak(Precision.FP16)
-    assert (peak.engine, peak.flops_per_s) == ("vector", 10e12)
-    for missing in (Precision.FP8, Precision.INT8):
-        with pytest.raises(UnsupportedPrecision, match=f"no published rate for {missing}"):
-            load_device(path).product_peak(missing)
+def test_an_engine_of_unknown_rate_is_not_passed_over_for_a_slower_one(card):
+    vector = PEAK.replace("tensor", "vector").replace("100", "10")
+    path = card(MINIMAL.replace(PEAK, f"{PEAK.replace('100', 'unknown')}\n  - {vector}"))
+    with pytest.raises(UnsupportedPrecision, match="the rate of fp16 products is unknown"):
+        load_device(path).product_peak(Precision.FP16)
+    with pytest.raises(UnsupportedPrecision, match="the rate of fp16 products is unknown"):
+        analyze(path)
+
+
+def test_a_rate_that_sums_in_16_bits_serves_where_no_other_is_listed(card):
+    # One engine sums in 16 bits; an unknown rate in 32 bits comes first all the same.
+    narrow = PEAK.replace("fp32", "fp16").replace("100", "10")
+    assert load_device(card(MINIMAL.replace(PEAK, narrow))).product_peak(Precision.FP16).flops_per_s == 10e12
+    both = card(MINIMAL.replace(PEAK, f"{PEAK.replace('100', 'unknown')}\n  - {narrow}"))
+    with pytest.raises(UnsupportedPrecision, match="unknown"):
+        load_device(both).product_peak(Precision.FP16)
+
+
+def test_what_a_card_lacks_and_what_no_source_prints_are_told_apart():
+    with pytest.raises(UnsupportedPrecision, match="v100-sxm2-32gb has no engine for bf16 products"):
+        load_device("v100").product_peak(Precision.BF16)
+    with pytest.raises(UnsupportedPrecision, match="gaudi2: the rate of fp16 products is unknown: supported"):
+        load_device("gaudi2").product_peak(Precision.FP16)

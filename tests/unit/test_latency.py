@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from perfkit import remarks
 from perfkit.counting import count_ops, decode_ops, workload_of
 from perfkit.errors import InvalidValue, UnknownName, UnsupportedPrecision
 from perfkit.hardware import Choice, load_device
-from perfkit.latency import Prediction, analyze, execution_for, predict
+from perfkit.latency import Prediction, analyze, parse_execution, predict
 from perfkit.models import load_model
 from perfkit.ops import OpCost
 from perfkit.units import Precision
@@ -133,10 +134,12 @@ def test_models_without_a_decoder_have_no_tpot(model: str) -> None:
 
 
 def test_one_precision_stands_for_three() -> None:
-    assert execution_for("bf16") == Execution(*[Precision.BF16] * 3)
-    assert execution_for("fp16", weights="int4", kv="int8") == Execution(Precision.INT4, Precision.FP16, Precision.INT8)
-    assert execution_for("fp16", activations="fp8") == Execution(Precision.FP16, Precision.FP8, Precision.FP16)
-    made = execution_for("fp16", attention="eager", logits="all")
+    assert parse_execution("bf16") == Execution(*[Precision.BF16] * 3)
+    assert parse_execution("fp16", weights="int4", kv="int8") == Execution(
+        Precision.INT4, Precision.FP16, Precision.INT8
+    )
+    assert parse_execution("fp16", activations="fp8") == Execution(Precision.FP16, Precision.FP8, Precision.FP16)
+    made = parse_execution("fp16", attention="eager", logits="all")
     assert (made.attention, made.logits) == ("eager", "all")
 
 
@@ -153,7 +156,7 @@ def test_one_precision_stands_for_three() -> None:
 )
 def test_unknown_options_are_named(wrong: dict[str, str]) -> None:
     with pytest.raises(UnknownName):
-        execution_for(**wrong)
+        parse_execution(**wrong)
 
 
 def test_four_bit_weights_keep_the_rate_and_save_bytes() -> None:
@@ -182,7 +185,7 @@ def test_counts_out_of_range(counts: dict[str, int]) -> None:
 
 
 def warned(prediction: Prediction, text: str) -> bool:
-    return any(text in warning for warning in prediction.warnings)
+    return any(text in warning for warning in remarks.warnings(prediction))
 
 
 def test_fits_up_to_the_reserve() -> None:
@@ -236,18 +239,20 @@ def test_doubtful_figures_are_warnings(confidence: str) -> None:
 
 
 def test_int8_on_a_v100_is_labelled_dp4a() -> None:
-    assert any("DP4A" in note for note in analyze("v100", LLAVA, precision="int8").notes)
-    assert not any("DP4A" in note for note in analyze("v100", LLAVA).notes)
-    assert not any("DP4A" in note for note in analyze("v100", LLAVA, weights="int8").notes)  # multiplied in fp16
-    assert not any("DP4A" in note for note in analyze("t4", LLAVA, precision="int8").notes)  # on tensor cores
+    assert any("DP4A" in note for note in remarks.notes(analyze("v100", LLAVA, precision="int8")))
+    assert not any("DP4A" in note for note in remarks.notes(analyze("v100", LLAVA)))
+    assert not any(
+        "DP4A" in note for note in remarks.notes(analyze("v100", LLAVA, weights="int8"))
+    )  # multiplied in fp16
+    assert not any("DP4A" in note for note in remarks.notes(analyze("t4", LLAVA, precision="int8")))  # on tensor cores
 
 
 def test_an_alias_names_its_device_and_siblings() -> None:
-    notes = analyze("v100", LLAVA).notes
+    notes = remarks.notes(analyze("v100", LLAVA))
     assert any("v100 means v100-sxm2-32gb" in note and "v100-pcie-16gb" in note for note in notes)
-    assert not any("means" in note for note in analyze("v100-sxm2-32gb", LLAVA).notes)
+    assert not any("means" in note for note in remarks.notes(analyze("v100-sxm2-32gb", LLAVA)))
 
 
 def test_class_defaults_are_named() -> None:
     # llava-1.5-7b-hf leaves the sizes of its language model to the class
-    assert any("hidden_size" in note for note in analyze("v100", LLAVA).notes)
+    assert any("hidden_size" in note for note in remarks.notes(analyze("v100", LLAVA)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from perfkit.counting import count_ops, execution_of, workload_of
 from perfkit.hardware import load_device
-from perfkit.memory import Footprint, footprint, kv_bytes, remedies, working_set_bytes
+from perfkit.memory import Footprint, Remedy, footprint, kv_bytes, remedies, working_set_bytes
 from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.ops import OpCost
@@ -97,19 +96,16 @@ def test_working_set_of_one_launch_and_the_stream_beside_it() -> None:
 
 # --- remedies
 
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
-
-def applied(spec: ModelSpec, workload: Workload, execution: Execution, remedy: str, capacity: float) -> bool:
-    """Whether `remedy` makes it fit; what it says about the card is parsed as a reader would."""
-    if found := re.fullmatch(r"--(weights|kv) (\w+)", remedy):
-        option, precision = found.groups()
-        return needed(spec, workload, replace(execution, **{option: Precision(precision)})).fits(capacity)
-    if found := re.fullmatch(r"--batch (\d+)", remedy):
-        return needed(spec, replace(workload, batch=int(found[1])), execution).fits(capacity)
-    found = re.fullmatch(r"a card with at least ([\d.]+) (\w+)", remedy)
-    assert found, remedy
-    return needed(spec, workload, execution).fits(float(found[1]) * UNITS[found[2]])
+def applied(spec: ModelSpec, workload: Workload, execution: Execution, remedy: Remedy, capacity: float) -> bool:
+    """Whether `remedy` makes it fit."""
+    change = {remedy.change: remedy.value}
+    if remedy.change in ("weights", "kv"):
+        return needed(spec, workload, replace(execution, **change)).fits(capacity)
+    if remedy.change == "batch":
+        return needed(spec, replace(workload, **change), execution).fits(capacity)
+    assert remedy.change == "capacity"
+    return needed(spec, workload, execution).fits(remedy.value)
 
 
 CASES = [
@@ -137,7 +133,8 @@ def test_every_remedy_makes_it_fit(model: str, device: str, counts: dict[str, in
     need = needed(spec, workload, execution)
     assert not need.fits(capacity), "this case is to test remedies"
     found = remedies(spec, workload, execution, need, capacity)
-    assert found[-1].startswith("a card with at least")
+    assert found[-1].change == "capacity"
+    assert not need.fits(found[-1].value - 1)
     for remedy in found:
         assert applied(spec, workload, execution, remedy, capacity), remedy
 
@@ -147,7 +144,7 @@ def test_a_batch_is_the_largest_that_fits(model: str, device: str, counts: dict[
     spec, capacity = load_model(model), load_device(device).memory_bytes
     workload = workload_of(spec, **counts)
     found = remedies(spec, workload, BASE, needed(spec, workload), capacity)
-    batches = [int(remedy.split()[1]) for remedy in found if remedy.startswith("--batch")]
+    batches = [remedy.value for remedy in found if remedy.change == "batch"]
     fitting = [b for b in (1, *batches) if needed(spec, replace(workload, batch=b)).fits(capacity)]
     if not batches:
         assert not fitting or workload.batch == 1
@@ -167,4 +164,4 @@ def test_what_is_narrow_already_is_not_offered() -> None:
     workload = workload_of(spec, batch=16)
     narrow = Execution(Precision.INT4, Precision.FP16, Precision.INT4)
     found = remedies(spec, workload, narrow, needed(spec, workload, narrow), capacity)
-    assert not [remedy for remedy in found if remedy.startswith(("--weights", "--kv"))]
+    assert not [remedy for remedy in found if remedy.change in ("weights", "kv")]

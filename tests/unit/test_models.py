@@ -405,7 +405,7 @@ def test_a_large_file_is_refused_before_it_is_parsed(tmp_path: Path, monkeypatch
 
 
 def test_a_folder_without_or_as_config_json_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="unknown model"):
+    with pytest.raises(InvalidSpec, match="holds no config"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").mkdir()
     with pytest.raises(InvalidSpec, match="not a regular file"):
@@ -507,3 +507,37 @@ def test_known_activations_are_hugging_faces() -> None:
     for name in ACTIVATION_FLOPS:
         assert name in ACT2FN
         FeedForwardSpec(4, False, name)
+
+
+# --- what a configuration says and the count does not follow, and what cannot be read
+
+
+def config_file(folder: Path, text: str) -> str:
+    path = folder / "config.json"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_quantization_config_is_named_as_not_applied(tmp_path: Path) -> None:
+    sizes = '"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4'
+    plain = f'{{"model_type": "llama", {sizes}, "vocab_size": 100'
+    assert load_model(config_file(tmp_path, plain + "}")).notes == ()
+    (note,) = load_model(config_file(tmp_path, plain + ', "quantization_config": {"bits": 4}}')).notes
+    assert "quantization_config is not applied" in note
+    assert "--weights" in note
+
+
+@pytest.mark.parametrize("depth", [1, 2, 300])
+def test_a_llava_is_no_part_of_a_llava(tmp_path: Path, depth: int) -> None:
+    nested = '{"model_type": "llava", "text_config": ' * depth + '{"model_type": "llava"}' + "}" * depth
+    with pytest.raises(InvalidSpec, match="a llava cannot be a part of another model"):
+        load_model(config_file(tmp_path, nested))
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match="key 'vocab_size' twice"):
+        load_model(config_file(tmp_path, '{"model_type": "llama", "vocab_size": 5, "vocab_size": 6}'))
+
+
+def test_the_case_of_a_preset_does_not_matter() -> None:
+    assert load_model("LLaVA-1.5-7B") is load_model("llava-1.5-7b")

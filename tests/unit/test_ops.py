@@ -42,12 +42,6 @@ def test_figures_are_totals_over_the_repeats() -> None:
     assert traffic(thrice) == tuple(3 * figure for figure in traffic(once))
 
 
-def test_attention_products_run_in_the_activations_precision() -> None:
-    place = Place("decode", 1, HALF, Precision.INT8, HALF, HALF)
-    assert place.cost("a", "attention", attention=True).engine is Precision.INT8
-    assert place.cost("a", "linear").engine is HALF
-
-
 # --- linear
 
 

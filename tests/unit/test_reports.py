@@ -8,7 +8,7 @@ import pytest
 import perfkit
 from perfkit import reports
 from perfkit.errors import InvalidValue
-from perfkit.hardware import device_ids, load_device
+from perfkit.hardware import device_ids, load_device, specs_folder
 from perfkit.models import load_model, preset_names
 
 FIVE = ("weight_bytes", "read_bytes", "write_bytes", "kv_read_bytes", "kv_write_bytes")
@@ -78,7 +78,7 @@ def test_nothing_else_has_a_report(value):
 
 def test_ops_and_phases_are_told_apart_and_add_up(prediction):
     frame = perfkit.report(prediction).to_frame()
-    assert set(frame["level"]) == {"phase", "op"}
+    assert set(frame["level"]) == {"phase", "op", "request", "memory"}
     phases = frame[frame["level"] == "phase"].set_index("phase")
     ops = frame[frame["level"] == "op"].groupby("phase")
     for key in ("flops", "matmul_flops", *FIVE, "bytes"):
@@ -159,9 +159,39 @@ def test_the_json_of_a_device_spells_its_sources_out():
     document = reports.document(load_device("v100"))
     assert document["figures"]["memory bandwidth"]["value"] == 900e9
     assert "WP-08608" in document["figures"]["memory bandwidth"]["source"]
-    assert {"engine": "tensor", "precision": "fp16", "accumulate": "fp32", "dense": True, "flops_per_s": 125e12} in (
-        document["peaks"]
-    )
+    (peak,) = [peak for peak in document["peaks"] if peak["engine"] == "tensor"]
+    assert (peak["precision"], peak["accumulate"], peak["dense"]) == ("fp16", "fp32", True)
+    assert peak["flops_per_s"] == 125e12
+    assert "WP-08608" in peak["source"]
+
+
+def test_the_json_of_a_device_has_units_in_its_names():
+    document = reports.document(load_device("h100"))
+    assert document["tdp_w"] == 700
+    assert document["l2_bytes"] == 50e6
+    assert document["sm_count"] == 132
+    assert (document["boost_clock_hz"], document["tensor_clock_hz"]) == (1980e6, 1830e6)
+    assert [(link["name"], link["bytes_per_s_each_direction"]) for link in document["links"]] == [("NVLink4", 450e9)]
+    assert document["pcie"]["bytes_per_s_each_direction"] == 63e9
+    assert {"gpu", "provider", "low_usd_per_hour", "date"} <= set(document["prices"][0])
+
+
+def test_a_file_with_the_name_of_a_device_has_neither_its_aliases_nor_its_prices(tmp_path):
+    path = tmp_path / "h100-sxm-80gb.yaml"
+    path.write_text((specs_folder() / "h100-sxm-80gb.yaml").read_text())
+    document = reports.document(load_device(str(path)))
+    assert (document["aliases"], document["prices"], document["file"]) == ([], [], str(path))
+
+
+def test_the_request_and_the_memory_stand_in_the_tidy_table(prediction):
+    frame = perfkit.report(prediction).to_frame()
+    request = frame[frame["level"] == "request"].set_index("name")["roofline_s"]
+    assert request["ttft"] == prediction.ttft_roofline_s
+    assert request["tpot"] == prediction.tpot_roofline_s
+    memory = frame[frame["level"] == "memory"].set_index("name")
+    parts = memory["memory_bytes"].drop("total").sum()
+    assert parts == memory["memory_bytes"]["total"] == prediction.footprint.total
+    assert memory["fits"]["total"]
 
 
 def test_an_unknown_figure_is_null():

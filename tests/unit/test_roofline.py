@@ -19,7 +19,7 @@ def cost(engine: Precision = HALF, products: float = 0, vector: float = 0, moved
 
 
 def timed(op: OpCost, device: str = "v100-sxm2-32gb") -> OpTime:
-    (time,) = time_ops(engines_of(load_device(device), [op.engine]), [op])
+    (time,) = time_ops(engines_of(load_device(device), [op]), [op])
     return time
 
 
@@ -107,13 +107,14 @@ def test_without_a_published_vector_rate_element_wise_work_takes_memory_time() -
 
 
 def test_an_op_on_an_engine_that_nothing_asked_for_is_element_wise() -> None:
-    (time,) = time_ops(engines_of(V100, []), [add(Place("prefill", 1, *[Precision.BF16] * 4), "residual", 1, 157)])
+    op = add(Place("prefill", 1, *[Precision.BF16] * 4), "residual", 1, 157)
+    (time,) = time_ops(engines_of(V100, [op]), [op])
     assert time.compute_s == seconds(1e-11)  # 157 / 15.7e12
 
 
 def test_products_that_a_card_cannot_make_are_refused() -> None:
     with pytest.raises(UnsupportedPrecision, match=r"v100-sxm2-32gb.*bf16.*fp16"):
-        engines_of(V100, [Precision.BF16])
+        engines_of(V100, [cost(Precision.BF16, products=1)])
 
 
 @pytest.mark.parametrize(

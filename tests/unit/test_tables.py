@@ -255,3 +255,16 @@ def test_no_line_ends_in_spaces():
 def test_a_row_of_another_length_is_a_mistake():
     with pytest.raises(ValueError, match="zip"):
         list(Table(COLUMNS, (("fc1", 1),)).records())
+
+
+def test_what_a_narrow_terminal_hides_is_named():
+    columns = (Column("op", "op"), Column("flops", "FLOPs", "FLOP", 2), Column("share", "", "bar", 5))
+    table = Table(columns, (("attention", 33.4e9, 0.5),))
+    assert "not shown" not in table.render("table", width=40)
+    assert table.render("table", width=18).endswith("not shown at this\nwidth: FLOPs")
+
+
+def test_bars_shrink_before_columns_go():
+    table = Table((Column("op", "op"), Column("share", "", "bar", 5)), (("norm", 1.0),))
+    bars = {width: table.render("table", width=width).count("█") for width in (18, 17, 14, 13, 11, 10)}
+    assert bars == {18: 12, 17: 8, 14: 8, 13: 5, 11: 5, 10: 0}  # "norm", a gap of 2, and bars of 12, 8 or 5

@@ -178,3 +178,15 @@ def test_a_larger_value_never_reads_as_a_smaller_one(one, other):
         return float(number) * PREFIXES[unit.removesuffix("B")]
 
     assert read(one) <= read(other) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("text", ["1_0", " 12", "12 ", "+5", "٣", "1e3", "0b1", "--1"])
+def test_only_plain_digits_are_a_count(text):
+    with pytest.raises(InvalidValue, match="must be a whole number"):
+        parse_count("--tokens", text)
+
+
+def test_a_long_number_is_not_repeated_whole():
+    with pytest.raises(InvalidValue) as error:
+        parse_count("--tokens", "9" * 6000)
+    assert len(str(error.value)) < 120

@@ -46,11 +46,19 @@ def test_a_count_must_be_a_whole_number_in_range(name: str, wrong: object) -> No
         workload(**{name: wrong})
 
 
-@pytest.mark.parametrize("name", ["batch", "images"])
-def test_one_is_the_least_batch_and_the_least_number_of_images(name: str) -> None:
+def test_one_is_the_least_batch() -> None:
     with pytest.raises(InvalidValue, match="from 1 to"):
-        workload(**{name: 0})
-    workload(**{name: 1})
+        workload(batch=0)
+    workload(batch=1)
+
+
+def test_scales_belong_to_quantised_weights_only() -> None:
+    fp32, fp16, bf16, tf32 = Precision.FP32, Precision.FP16, Precision.BF16, Precision.TF32
+    assert not Execution(weights=fp16, activations=fp32).weight_only  # narrower, but no format that needs a scale
+    assert not Execution(weights=bf16, activations=tf32).weight_only
+    assert Execution(weights=Precision.FP8, activations=bf16).weight_only
+    assert Execution(weights=Precision.INT4, activations=Precision.INT8).weight_only
+    assert not Execution(weights=Precision.INT8, activations=Precision.INT8).weight_only
 
 
 @pytest.mark.parametrize("name", COUNTS)

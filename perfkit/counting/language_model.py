@@ -1,0 +1,79 @@
+"""Ops of the language model (or text encoder): prefill, and one decode step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perfkit import ops
+from perfkit.counting.layer import attention_shape, layer_ops, linear_place, norm_op, place_of
+from perfkit.counting.vision import sees_nothing
+from perfkit.models.spec import ModelSpec, TextSpec
+from perfkit.ops import OpCost, Place
+from perfkit.units import Amount
+from perfkit.workload import Execution, Workload
+
+
+def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
+    """The prompt through the language model (or the text through an encoder)."""
+    if spec.text is None:
+        return
+    place = place_of("prefill", execution)
+    width = spec.text.stack.hidden
+    yield from _embeddings(spec.text, place, workload.batch, workload.text_tokens)
+    if spec.vision is not None and not sees_nothing(workload):
+        # The embeddings of image placeholders are overwritten by the projector's output.
+        present = place._replace(repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
+        yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
+    groups = [(g.layers, g.visual_tokens + workload.text_tokens) for g in workload.layer_groups(spec.text.stack.layers)]
+    yield from _layers(spec.text, "prefill", execution, workload.batch, [(n, q, q) for n, q in groups])
+    yield from _head(spec.text, place, workload.batch, groups[-1][1], execution)
+
+
+def decode_ops(
+    spec: ModelSpec, workload: Workload, execution: Execution, *, extra_tokens: Amount = 0
+) -> Iterator[OpCost]:
+    """One new token of each sequence; the cache holds the prompt and `extra_tokens` earlier new tokens."""
+    if spec.text is None or not spec.has_decoder:
+        return
+    place = place_of("decode", execution)
+    before = workload.text_tokens + extra_tokens
+    groups = [(g.layers, 1, g.visual_tokens + before + 1) for g in workload.layer_groups(spec.text.stack.layers)]
+    yield from _embeddings(spec.text, place, workload.batch, 1)
+    yield from _layers(spec.text, "decode", execution, workload.batch, groups)
+    yield from _head(spec.text, place, workload.batch, 1, execution)
+
+
+def _embeddings(text: TextSpec, place: Place, batch: Amount, tokens: Amount) -> Iterator[OpCost]:
+    rows, width = batch * tokens, text.stack.hidden
+    yield ops.embedding(place, "embed_tokens", rows, text.embedding_width)
+    if text.bridged:
+        yield ops.linear(place, "project_in", rows, text.embedding_width, width)
+    tables = int(text.position_rows > 0) + int(text.token_types > 0)
+    if tables:
+        yield ops.position_rows(place, "embed_positions", rows, tokens, width, tables)
+    if text.embedding_norm:
+        yield norm_op(place, "embedding_norm", rows, text.stack)
+
+
+def _layers(
+    text: TextSpec, phase: str, execution: Execution, batch: Amount, groups: list[tuple[int, Amount, Amount]]
+) -> Iterator[OpCost]:
+    for layers, queries, keys in groups:
+        place = place_of(phase, execution, layers)
+        weights = linear_place(phase, execution, layers)
+        shape = attention_shape(text.stack, batch, queries, keys, cached=text.lm_head)
+        yield from layer_ops(text.stack, place, weights, shape, execution)
+
+
+def _head(text: TextSpec, place: Place, batch: Amount, tokens: Amount, execution: Execution) -> Iterator[OpCost]:
+    width = text.stack.hidden
+    if text.final_norm:
+        yield norm_op(place, "final_norm", batch * tokens, text.stack)
+    if text.bridged:
+        yield ops.linear(place, "project_out", batch * tokens, width, text.embedding_width)
+    if text.pooler:
+        yield ops.linear(place, "pooler", batch, width, width, bias=True)
+        yield ops.activation(place, "pooler_act", batch, width, "tanh")
+    if text.lm_head and execution.logits != "none":
+        rows = batch * tokens if execution.logits == "all" else batch
+        yield ops.linear(place, "lm_head", rows, text.embedding_width, text.vocab)

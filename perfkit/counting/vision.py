@@ -1,0 +1,81 @@
+"""Ops of the vision tower and of the projector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perfkit import ops
+from perfkit.counting.layer import attention_ops, attention_shape, layer_ops, norm_op, place_of
+from perfkit.models.spec import ModelSpec, VisionSpec
+from perfkit.ops import OpCost, Place
+from perfkit.units import Amount
+from perfkit.workload import Execution, Workload
+
+
+def sees_nothing(workload: Workload) -> bool:
+    """Whether no point of the workload has visual tokens."""
+    tokens = workload.visual_tokens
+    return not tokens.any() if hasattr(tokens, "dtype") else tokens == 0
+
+
+def vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
+    """The whole tower for every tile of every image; nothing where no visual token enters the model."""
+    vision = spec.vision
+    if vision is None or sees_nothing(workload):
+        return
+    # 0 or 1: within a sweep some points may have no image.
+    present = ops.minimum(workload.visual_tokens, 1)
+    place = place_of("vision", execution, present)
+    tiles = workload.batch * workload.images * spec.tiles
+    width = vision.stack.hidden
+    yield ops.linear(
+        place,
+        "patch_embedding",
+        tiles * vision.patches,
+        vision.patch_elements,
+        width,
+        bias=vision.patch_bias,
+        kind="convolution",
+    )
+    yield ops.patch_positions(place, "position_embedding", tiles, vision.patches, vision.positions, width)
+    if vision.pre_norm:
+        yield norm_op(place, "pre_norm", tiles * vision.positions, vision.stack)
+    layers = place._replace(repeat=present * vision.stack.layers)
+    shape = attention_shape(vision.stack, tiles, vision.positions, vision.positions, cached=False)
+    yield from layer_ops(vision.stack, layers, layers, shape, execution)
+    if vision.post_norm != "none":
+        rows = tiles if vision.post_norm == "pooled" else tiles * vision.positions
+        yield norm_op(place, "post_norm", rows, vision.stack)
+    if vision.pooling_head:
+        yield from _pooling_head(vision, place, tiles, execution)
+
+
+def _pooling_head(vision: VisionSpec, place: Place, tiles: Amount, execution: Execution) -> Iterator[OpCost]:
+    """SigLIP's head: one learned query attends to all positions, then a feed-forward with its own norm.
+
+    Source: Zhai et al., Scaling Vision Transformers (arXiv 2106.04560), section 3.3.
+    """
+    stack, width = vision.stack, vision.stack.hidden
+    yield ops.linear(place, "head_q_proj", tiles, width, width, bias=True)
+    yield ops.linear(place, "head_kv_proj", tiles * vision.positions, width, 2 * width, bias=True)
+    shape = attention_shape(stack, tiles, 1, vision.positions, cached=False)
+    yield from attention_ops(place, "head_attention", shape, execution)
+    yield ops.linear(place, "head_o_proj", tiles, width, width, bias=True)
+    yield norm_op(place, "head_norm", tiles, stack)
+    yield ops.linear(place, "head_fc1", tiles, width, stack.feed_forward.width, bias=True)
+    yield ops.activation(place, "head_act", tiles, stack.feed_forward.width, stack.feed_forward.activation)
+    yield ops.linear(place, "head_fc2", tiles, stack.feed_forward.width, width, bias=True)
+    yield ops.add(place, "head_residual", tiles, width)
+
+
+def projector_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
+    """Projector over the visual tokens that reach the language model, learned row ends excepted."""
+    projector = spec.projector
+    if projector is None or sees_nothing(workload):
+        return
+    place = place_of("projector", execution, ops.minimum(workload.visual_tokens, 1))
+    tokens = ops.minimum(workload.visual_tokens, workload.images * spec.projected_tokens)
+    rows, width = workload.batch * tokens, projector.outputs
+    yield ops.linear(place, "linear_1", rows, projector.inputs, width, bias=projector.bias)
+    yield ops.activation(place, "act", rows, width, projector.activation)
+    yield ops.linear(place, "linear_2", rows, width, width, bias=projector.bias)

@@ -1,0 +1,113 @@
+"""What a reader of a prediction should know: how its figures came about, and what to worry about."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from perfkit.hardware import Device
+from perfkit.latency import Prediction
+from perfkit.memory import Remedy, remedies
+from perfkit.models.spec import ModelSpec
+from perfkit.roofline import Engines
+from perfkit.units import Precision, format_quantity
+
+DOUBTED = ("medium", "low")
+
+
+def notes(prediction: Prediction) -> list[str]:
+    """How the figures came about: what an alias meant, class defaults, conventions of the model."""
+    choice, spec = prediction.choice, prediction.model
+    found = []
+    if choice.is_alias:
+        siblings = f"; its siblings: {', '.join(choice.siblings)}" if choice.siblings else ""
+        found.append(f"{choice.name} means {choice.device.id}{siblings}")
+    if choice.device.file:
+        found.append(f"{choice.device.id} is read from {choice.device.file}")
+    found += [
+        f"{choice.device.id}: {peak.precision} products: {peak.rate.note}"
+        for peak in prediction.engines.peaks.values()
+        if peak.engine == "vector" and peak.precision is Precision.INT8 and peak.rate.note
+    ]
+    found += [f"{spec.name}: {note}" for note in spec.notes]
+    if spec.defaults:
+        found.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {_by_section(spec.defaults)}")
+    return found
+
+
+def _by_section(defaults: tuple[str, ...]) -> str:
+    """Keys of a section after its name, which stands once.
+
+    >>> _by_section(("text_config.hidden_size=4096", "text_config.hidden_act=silu", "tie_word_embeddings=False"))
+    'text_config (hidden_size=4096, hidden_act=silu), tie_word_embeddings=False'
+    """
+    parts = []
+    for section, members in groupby(defaults, key=_section_of):
+        keys = ", ".join(default.removeprefix(f"{section}.") for default in members)
+        parts.append(f"{section} ({keys})" if section else keys)
+    return ", ".join(parts)
+
+
+def _section_of(default: str) -> str:
+    return default.partition("=")[0].rpartition(".")[0]
+
+
+def warnings(prediction: Prediction) -> list[str]:
+    """What to worry about: figures in doubt, a context or a card that is exceeded."""
+    return [
+        *_doubts(prediction.device, prediction.engines),
+        *_context_warnings(prediction.model, prediction),
+        *_memory_warnings(prediction),
+    ]
+
+
+def _doubts(device: Device, engines: Engines) -> list[str]:
+    found = []
+    if engines.vector_flops_per_s is None:
+        found.append(f"{device.id}: no vector rate is published, so element-wise work is bounded by memory alone")
+    if device.confidence in DOUBTED:
+        found.append(f"{device.id}: the figures of this device are of {device.confidence} confidence")
+    figures = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
+    figures += [("bandwidth", device.bandwidth), ("capacity", device.capacity)]
+    return found + [
+        f"{device.id}: {what} {figure.printed} is of {figure.confidence} confidence: {figure.note or 'see its source'}"
+        for what, figure in figures
+        if figure.confidence in DOUBTED
+    ]
+
+
+def _context_warnings(spec: ModelSpec, prediction: Prediction) -> list[str]:
+    if spec.text is None:
+        return []
+    found = []
+    tokens = prediction.workload.prompt_tokens + prediction.workload.new_tokens
+    window = spec.text.stack.attention.sliding_window
+    if window is not None and tokens > window:
+        found.append(f"{spec.name}: attention is counted over all tokens, not over its sliding window of {window}")
+    if not prediction.within_context:
+        found.append(f"{tokens} tokens exceed the context of {spec.name} ({spec.text.context})")
+    return found
+
+
+def _memory_warnings(prediction: Prediction) -> list[str]:
+    need, capacity = prediction.footprint, prediction.device.memory_bytes
+    if need.fits(capacity):
+        return []
+    ways = remedies(prediction.model, prediction.workload, prediction.execution, need, capacity)
+    return [
+        f"does not fit: {format_quantity(need.needed, 'B')} with the runtime's reserve, {prediction.device.id} has "
+        f"{format_quantity(capacity, 'B')}; what would fit: {', or '.join(map(_in_words, ways))}"
+    ]
+
+
+def _in_words(remedy: Remedy) -> str:
+    """As an option of the command line, or as the card to look for.
+
+    >>> _in_words(Remedy("weights", Precision.INT4)), _in_words(Remedy("capacity", 30_450_000_001))
+    ('--weights int4', 'a card with at least 30.5 GB')
+    """
+    if remedy.change != "capacity":
+        return f"--{remedy.change} {remedy.value}"
+    # Rounded up to the three digits that are shown, since a card of a little less would not do.
+    needed = int(remedy.value)
+    step = int(10 ** max(0, len(str(needed)) - 3))
+    return f"a card with at least {format_quantity(-(-needed // step) * step, 'B')}"
