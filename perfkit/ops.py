@@ -187,7 +187,14 @@ def experts(
 
 
 def norm(place: Place, name: str, rows: Amount, width: int, kind: str, *, learned: bool = True) -> OpCost:
-    """RMSNorm or layer norm (`kind`) over `rows` rows of `width`; scale, and shift for layer norm, are weights."""
+    """RMSNorm or layer norm (`kind`) of (rows, width); scale, and shift for layer norm, are weights where `learned`.
+
+    Source: Zhang and Sennrich, RMSNorm (arXiv 1910.07467); Ba et al., Layer Normalization (arXiv 1607.06450).
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> norm(p, "input_norm", 2, 10, "rmsnorm").vector_flops  # 4 * 2 * 10
+    80
+    """
     weights = (width if kind == "rmsnorm" else 2 * width) if learned else 0
     return place.cost(
         name,
@@ -200,18 +207,33 @@ def norm(place: Place, name: str, rows: Amount, width: int, kind: str, *, learne
 
 
 def add(place: Place, name: str, rows: Amount, width: int) -> OpCost:
-    """Residual: reads both operands, writes the sum."""
+    """Residual of two (rows, width) tensors: reads both, writes the sum.
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> add(p, "residual", 2, 10).bytes  # (2 + 1) * 20 elements * 2 bytes
+    120
+    """
     return place.cost(name, "add", vector=rows * width, read=2 * rows * width, write=rows * width)
 
 
 def activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
-    """Element-wise activation."""
+    """Element-wise `function` of (rows, width).
+
+    Source: Hendrycks and Gimpel, GELU (arXiv 1606.08415), for gelu, its tanh form and quick_gelu.
+    """
     elements = rows * width
     return place.cost(name, "activation", vector=ACTIVATION_FLOPS[function] * elements, read=elements, write=elements)
 
 
 def gated_activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
-    """act(gate) * up: reads both halves, writes one."""
+    """function(gate) * up of two (rows, width) tensors: reads both, writes one.
+
+    Source: Shazeer, GLU Variants (arXiv 2002.05202).
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> gated_activation(p, "gated_act", 2, 10, "silu").vector_flops  # (4 + 1) * 20
+    100
+    """
     elements = rows * width
     return place.cost(
         name, "activation", vector=(ACTIVATION_FLOPS[function] + 1) * elements, read=2 * elements, write=elements
@@ -219,7 +241,7 @@ def gated_activation(place: Place, name: str, rows: Amount, width: int, function
 
 
 def rotary(place: Place, name: str, rows: Amount, positions: Amount, width: int, head_dim: int) -> OpCost:
-    """Rotary embedding of `width` elements (queries and keys) a row; cosines and sines are read once a position.
+    """Rotary embedding of (rows, width) queries and keys; cosines and sines, (positions, head_dim), are read once.
 
     Source: Su et al., RoFormer (arXiv 2104.09864), equation 34.
     """
@@ -264,7 +286,7 @@ def patch_positions(place: Place, name: str, tiles: Amount, patches: int, positi
 
 
 def softmax(place: Place, name: str, rows: Amount, width: int) -> OpCost:
-    """Softmax over rows of `width`."""
+    """Softmax over the rows of (rows, width)."""
     elements = rows * width
     return place.cost(name, "softmax", vector=SOFTMAX_FLOPS * elements, read=elements, write=elements)
 
@@ -281,7 +303,12 @@ def copy(place: Place, name: str, rows: Amount, width: int) -> OpCost:
 
 
 def kv_write(place: Place, name: str, rows: Amount, kv_width: int) -> OpCost:
-    """Keys and values of `rows` tokens written to the cache, in its precision."""
+    """Keys and values of `rows` tokens, (rows, kv_width) each, written to the cache in its precision.
+
+    >>> p = Place("decode", 1, *[Precision.FP16] * 2, Precision.INT8, Precision.FP16)
+    >>> kv_write(p, "kv_write", 1, 4096).kv_write_bytes  # 2 * 4096 * 1 byte
+    8192
+    """
     return place.cost(name, "kv_write", read=2 * rows * kv_width, kv_write=2 * rows * kv_width)
 
 
@@ -329,6 +356,10 @@ def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
     """softmax(q k^T) v in one kernel: scores never leave the chip.
 
     Source: Dao et al., FlashAttention (arXiv 2205.14135); traffic of an ideal kernel, keys and values read once.
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> fused_attention(p, "attention", AttentionShape(1, 6, 6, 2, 2, 5, cached=True)).matmul_flops  # 4 * 6 * 6 * 10
+    1440
     """
     source = shape.keys_read(2)
     return place.cost(

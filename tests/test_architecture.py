@@ -26,7 +26,7 @@ ORDER = (
     ("documents",),
     ("tables",),
     ("hardware", "workload", "ops"),
-    ("models", "reduction"),
+    ("models", "reduction", "prices"),
     ("counting", "conventions", "tracing"),
     ("parallel",),
     ("memory",),

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from perfkit.errors import UnsupportedPrecision
-from perfkit.hardware import Device, Figure, Link, Price, aliases, read_prices
+from perfkit.hardware import Device, Figure, Link, aliases
+from perfkit.prices import Price, read_prices
 from perfkit.tables import Column, Table
 from perfkit.units import COMPUTE_PRECISIONS, Precision
 

@@ -1,17 +1,19 @@
-"""Reports of a `Prediction`: phases, ops, totals."""
+"""Reports of a `Prediction`: the contract's JSON, and one tidy table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import perfkit
 from perfkit import remarks
 from perfkit.latency import PhaseTime, Prediction
 from perfkit.ops import OpCost
-from perfkit.roofline import OpTime, ridge_point
+from perfkit.reports.roofline_overview import overview
+from perfkit.roofline import OpTime
 from perfkit.tables import Column, Table
-from perfkit.units import format_quantity
+
+__all__ = ["document", "overview", "table"]
 
 # Expected times need a calibration; until a device has one they are null.
 _EXPECTED = {"expected_s": None, "expected_low_s": None, "expected_high_s": None}
@@ -151,163 +153,3 @@ def _records(p: Prediction) -> Iterator[dict[str, Any]]:
     for name, amount in p.footprint._asdict().items():
         yield {"level": "memory", "name": name, "memory_bytes": amount}
     yield {"level": "memory", "name": "total", "memory_bytes": p.footprint.total, "fits": bool(p.fits)}
-
-
-# --- for people
-
-
-def overview(predictions: Sequence[Prediction]) -> list[Table]:
-    """Phases, totals, and ops by kind of one prediction; one line a device for several."""
-    if len(predictions) > 1:
-        return [_comparison(predictions)]
-    p = predictions[0]
-    return [_phases(p), _totals(p), _kinds(p)]
-
-
-def _phases(p: Prediction) -> Table:
-    columns = (
-        Column("phase", "phase"),
-        Column("flops", "FLOPs", "FLOP", 6),
-        Column("bytes", "bytes", "B", 7),
-        Column("intensity", "FLOP/B", "x", 5),
-        Column("bound", "bound", "", 8),
-        Column("roofline_s", "roofline", "s"),
-        Column("share", "of TTFT" if p.model.has_decoder else "of all", "share"),
-        Column("bar", "", "bar", 8),
-    )
-    ttft = p.ttft_roofline_s
-    rows = []
-    for phase in p.phases:
-        share = None if phase.phase == "decode" else phase.roofline_s / ttft
-        name = "decode (first token)" if phase.phase == "decode" else phase.phase
-        figures = (phase.flops, phase.bytes, phase.flops / phase.bytes, phase.bound, phase.roofline_s)
-        rows.append((name, *figures, share, share or 0.0))
-    decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
-    return Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode)
-
-
-def _heading(p: Prediction) -> list[str]:
-    w, e = p.workload, p.execution
-    alias = f" ({p.choice.name})" if p.choice.is_alias else ""
-    tokens = [f"{w.visual_tokens} visual"] if p.model.vision else []
-    tokens += [f"{w.text_tokens} text"] if p.model.text else []
-    work = f"{' + '.join(tokens)} tokens"
-    work += f", {w.new_tokens} new" if p.model.has_decoder else ""
-    work += f", {w.images} image(s)" if p.model.vision else ""
-    formats = e.weights if e.weights == e.activations == e.kv else f"W {e.weights} A {e.activations} KV {e.kv}"
-    return [
-        f"{p.model.name} on {p.device.id}{alias}: {p.device.name}",
-        f"{work}, batch {w.batch}; {formats}; {e.attention} attention; logits {e.logits}",
-        _ceilings(p),
-    ]
-
-
-def _ceilings(p: Prediction) -> str:
-    precisions = dict.fromkeys(precision for precision in (p.execution.product, p.execution.activations))
-    peaks = [p.device.product_peak(precision) for precision in precisions]
-    rates = ", ".join(
-        f"{peak.precision} {peak.rate.printed} ({peak.engine}), "
-        f"ridge {ridge_point(p.device, peak.precision):.0f} FLOP/B"
-        for peak in peaks
-    )
-    return f"datasheet: {rates}; memory {p.device.bandwidth.printed}"
-
-
-def _totals(p: Prediction) -> Table:
-    columns = (Column("total", "total"), Column("value", "value"), Column("what", "", "prose", 7))
-    need, show = p.footprint, format_quantity
-    phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
-    first = "TTFT" if p.model.has_decoder else "forward"
-    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline")]
-    if p.tpot_roofline_s:
-        rate = p.workload.batch / p.tpot_roofline_s
-        rows.append(
-            ("TPOT", show(p.tpot_roofline_s, "s"), f"mean of {p.workload.new_tokens} new tokens; {rate:.1f} tokens/s")
-        )
-    parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
-    rows.append(("memory", show(need.total, "B"), parts))
-    fits = "fits" if need.fits(p.device.memory_bytes) else "does not fit"
-    rows.append(("card", show(p.device.memory_bytes, "B"), f"{fits}, 1 GiB kept for the runtime"))
-    if p.model.text and not p.within_context:
-        tokens = p.workload.prompt_tokens + p.workload.new_tokens
-        rows.append(("context", f"{p.model.text.context} tokens", f"exceeded: prompt and new tokens are {tokens}"))
-    return Table(columns, tuple(rows), title="Totals")
-
-
-def _kinds(p: Prediction) -> Table:
-    columns = (
-        Column("phase", "phase"),
-        Column("kind", "kind"),
-        Column("launches", "launches", "n", 4),
-        Column("flops", "FLOPs", "FLOP", 6),
-        Column("bytes", "bytes", "B", 7),
-        Column("intensity", "FLOP/B", "x", 3),
-        Column("bound", "bound", "", 8),
-        Column("roofline_s", "roofline", "s"),
-        Column("share", "of phase", "share"),
-        Column("bar", "", "bar", 8),
-    )
-    rows: list[tuple[Any, ...]] = []
-    first_of_phase = set()
-    for phase in p.phases:
-        first_of_phase.add(len(rows))
-        members = [time for time in p.ops if time.cost.phase == phase.phase]
-        grouped = [_kind_row(kind, members, phase.roofline_s) for kind in dict.fromkeys(t.cost.kind for t in members)]
-        grouped.sort(key=lambda row: -row[-1])
-        rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
-    notes = (
-        "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
-        "Times: predicted by the roofline from datasheet peaks: no run of these kernels is faster. "
-        "--format json lists every op.",
-        *(f"note: {note}" for note in remarks.notes(p)),
-    )
-    return Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=frozenset(first_of_phase - {0}))
-
-
-def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, ...]:
-    members = [time for time in times if time.cost.kind == kind]
-    flops, moved = sum(t.cost.flops for t in members), sum(t.cost.bytes for t in members)
-    seconds = sum(t.roofline_s for t in members)
-    compute = sum(t.roofline_s for t in members if t.bound == "compute")
-    launches = sum(t.cost.repeat for t in members)
-    bound = "compute" if 2 * compute >= seconds else "memory"
-    return kind, launches, flops, moved, flops / moved, bound, seconds, seconds / phase_s, seconds / phase_s
-
-
-def _comparison(predictions: Sequence[Prediction]) -> Table:
-    phases = list(dict.fromkeys(phase.phase for p in predictions for phase in p.phases if phase.phase != "decode"))
-    columns = (
-        Column("device", "device"),
-        Column("peak", "peak", "FLOP/s", 5),
-        Column("bandwidth", "bandwidth", "B/s", 4),
-        *(Column(phase, phase, "s", 6) for phase in phases),
-        Column("ttft", "TTFT", "s"),
-        Column("tpot", "TPOT", "s"),
-        Column("fits", "fits"),
-    )
-    rows = []
-    for p in predictions:
-        seconds = {phase.phase: phase.roofline_s for phase in p.phases}
-        peak = p.device.product_peak(p.execution.product).flops_per_s
-        rows.append(
-            (
-                p.device.id,
-                peak,
-                p.device.bytes_per_s,
-                *(seconds.get(phase) for phase in phases),
-                p.ttft_roofline_s,
-                p.tpot_roofline_s,
-                "yes" if p.fits else "no",
-            )
-        )
-    title = [f"{predictions[0].model.name} on {len(predictions)} devices", _heading(predictions[0])[1]]
-    notes = tuple(f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p)))
-    return Table(
-        columns,
-        tuple(rows),
-        title="\n".join(title),
-        notes=(
-            "Roofline times: no run of these kernels is faster. Counted FLOPs, bytes; datasheet peaks.",
-            *notes,
-        ),
-    )
