@@ -5,9 +5,9 @@ Source: transformers `BertConfig` and `BertModel`.
 
 from __future__ import annotations
 
-from perfkit.errors import InvalidSpec
+from perfkit.models.classic import classic_stack, refuse_cross_attention
 from perfkit.models.config import Config
-from perfkit.models.spec import AttentionSpec, FeedForwardSpec, ModelSpec, StackSpec, TextSpec, head_width
+from perfkit.models.spec import ModelSpec, StackSpec, TextSpec
 
 
 def read(config: Config) -> ModelSpec:
@@ -16,8 +16,7 @@ def read(config: Config) -> ModelSpec:
     Raises:
         InvalidSpec: a decoder that attends to an encoder.
     """
-    if config.values.get("add_cross_attention"):
-        raise InvalidSpec(f"{config.where}: add_cross_attention is true, and cross-attention is not counted")
+    refuse_cross_attention(config)
     stack = _stack(config)
     positions = config.count("max_position_embeddings", 512)
     text = TextSpec(
@@ -36,20 +35,11 @@ def read(config: Config) -> ModelSpec:
 
 
 def _stack(config: Config) -> StackSpec:
-    hidden, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
-    attention = AttentionSpec(
-        heads=heads,
-        kv_heads=heads,
-        head_dim=head_width(hidden, heads),
+    return classic_stack(
+        config.size("hidden_size", 768),
+        config.size("num_hidden_layers", 12),
+        config.size("num_attention_heads", 12),
+        config.size("intermediate_size", 3072),
+        config.text("hidden_act", "gelu"),
         causal=bool(config.values.get("is_decoder")),
-        rotary=False,
-        qkv_bias=True,
-        output_bias=True,
     )
-    feed_forward = FeedForwardSpec(
-        width=config.size("intermediate_size", 3072),
-        gated=False,
-        activation=config.text("hidden_act", "gelu"),
-        bias=True,
-    )
-    return StackSpec(hidden, config.size("num_hidden_layers", 12), attention, feed_forward, "layernorm")

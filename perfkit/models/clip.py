@@ -5,8 +5,9 @@ Source: transformers `CLIPVisionConfig` and `CLIPVisionModel`.
 
 from __future__ import annotations
 
+from perfkit.models.classic import classic_stack
 from perfkit.models.config import Config
-from perfkit.models.spec import AttentionSpec, FeedForwardSpec, ModelSpec, StackSpec, VisionSpec, head_width
+from perfkit.models.spec import ModelSpec, StackSpec, VisionSpec
 
 
 def read(config: Config) -> ModelSpec:
@@ -29,20 +30,11 @@ def read(config: Config) -> ModelSpec:
 
 def encoder(config: Config, activation: str) -> StackSpec:
     """Layers of CLIP's and SigLIP's towers, whose classes share every default but the activation."""
-    hidden, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
-    attention = AttentionSpec(
-        heads=heads,
-        kv_heads=heads,
-        head_dim=head_width(hidden, heads),
+    return classic_stack(
+        config.size("hidden_size", 768),
+        config.size("num_hidden_layers", 12),
+        config.size("num_attention_heads", 12),
+        config.size("intermediate_size", 3072),
+        config.text("hidden_act", activation),
         causal=False,
-        rotary=False,
-        qkv_bias=True,
-        output_bias=True,
     )
-    feed_forward = FeedForwardSpec(
-        width=config.size("intermediate_size", 3072),
-        gated=False,
-        activation=config.text("hidden_act", activation),
-        bias=True,
-    )
-    return StackSpec(hidden, config.size("num_hidden_layers", 12), attention, feed_forward, "layernorm")

@@ -5,9 +5,9 @@ Source: transformers `GPT2Config` and `GPT2LMHeadModel`.
 
 from __future__ import annotations
 
-from perfkit.errors import InvalidSpec
+from perfkit.models.classic import classic_stack, refuse_cross_attention
 from perfkit.models.config import Config
-from perfkit.models.spec import AttentionSpec, FeedForwardSpec, ModelSpec, StackSpec, TextSpec, head_width
+from perfkit.models.spec import ModelSpec, StackSpec, TextSpec
 
 
 def read(config: Config) -> ModelSpec:
@@ -16,8 +16,7 @@ def read(config: Config) -> ModelSpec:
     Raises:
         InvalidSpec: a decoder that attends to an encoder.
     """
-    if config.values.get("add_cross_attention"):
-        raise InvalidSpec(f"{config.where}: add_cross_attention is true, and cross-attention is not counted")
+    refuse_cross_attention(config)
     stack = _stack(config)
     positions = config.count("n_positions", 1024)
     text = TextSpec(
@@ -32,20 +31,13 @@ def read(config: Config) -> ModelSpec:
 
 
 def _stack(config: Config) -> StackSpec:
-    hidden, heads = config.size("n_embd", 768), config.size("n_head", 12)
-    attention = AttentionSpec(
-        heads=heads,
-        kv_heads=heads,
-        head_dim=head_width(hidden, heads),
-        rotary=False,
-        qkv_bias=True,
-        output_bias=True,
+    hidden = config.size("n_embd", 768)
+    return classic_stack(
+        hidden,
+        config.size("n_layer", 12),
+        config.size("n_head", 12),
+        config.optional_count("n_inner") or 4 * hidden,
+        config.text("activation_function", "gelu_new"),
+        causal=True,
         fused_qkv=True,
     )
-    feed_forward = FeedForwardSpec(
-        width=config.optional_count("n_inner") or 4 * hidden,
-        gated=False,
-        activation=config.text("activation_function", "gelu_new"),
-        bias=True,
-    )
-    return StackSpec(hidden, config.size("n_layer", 12), attention, feed_forward, "layernorm")

@@ -5,8 +5,9 @@ Source: transformers `OPTConfig` and `OPTForCausalLM`.
 
 from __future__ import annotations
 
+from perfkit.models.classic import classic_stack
 from perfkit.models.config import Config
-from perfkit.models.spec import AttentionSpec, FeedForwardSpec, ModelSpec, StackSpec, TextSpec, head_width
+from perfkit.models.spec import ModelSpec, StackSpec, TextSpec
 
 POSITION_OFFSET = 2  # OPTLearnedPositionalEmbedding has two rows in front that no token uses
 
@@ -29,15 +30,13 @@ def read(config: Config) -> ModelSpec:
 
 
 def _stack(config: Config) -> StackSpec:
-    hidden, heads = config.size("hidden_size", 768), config.size("num_attention_heads", 12)
-    bias = config.flag("enable_bias", True)
-    attention = AttentionSpec(heads, heads, head_width(hidden, heads), rotary=False, qkv_bias=bias, output_bias=bias)
-    feed_forward = FeedForwardSpec(
-        width=config.size("ffn_dim", 3072),
-        gated=False,
-        activation=config.text("activation_function", "relu"),
-        bias=bias,
+    return classic_stack(
+        config.size("hidden_size", 768),
+        config.size("num_hidden_layers", 12),
+        config.size("num_attention_heads", 12),
+        config.size("ffn_dim", 3072),
+        config.text("activation_function", "relu"),
+        causal=True,
+        bias=config.flag("enable_bias", True),
+        norm_weights=config.flag("layer_norm_elementwise_affine", True),
     )
-    learned = config.flag("layer_norm_elementwise_affine", True)
-    layers = config.size("num_hidden_layers", 12)
-    return StackSpec(hidden, layers, attention, feed_forward, "layernorm", norm_weights=learned)
