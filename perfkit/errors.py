@@ -53,7 +53,7 @@ class UnknownName(PerfkitError, LookupError):
         super().__init__("; ".join(parts) + hint)
 
 
-SHORT_LIST = 20  # names that one line can still hold
+SHORT_LIST = 16  # names that one line can still hold
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:

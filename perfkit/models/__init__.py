@@ -64,7 +64,8 @@ def load_model(name: str) -> ModelSpec:
         if not path.exists():
             raise InvalidSpec(f"{path.parent}: holds no config.json")
     if not os.path.exists(path):
-        raise UnknownName("model", name, preset_names(), "; or a path to a Hugging Face config.json")
+        hint = "; `perfkit models` lists all; or a path to a Hugging Face config.json"
+        raise UnknownName("model", name, preset_names(), hint)
     config = read_config(path)
     spec = read_model(config)
     return replace(spec, name=name, source=str(path), notes=(*spec.notes, *_unapplied(config)))
