@@ -37,7 +37,7 @@ def read_text(path: Path) -> str:
             raise InvalidSpec(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
         if path.stat().st_size > MAXIMUM_BYTES:
             raise InvalidSpec(f"{path}: larger than {MAXIMUM_BYTES // 2**20} MiB, so not a file of this kind")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InvalidSpec(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -135,10 +135,10 @@ class Device:
             raise UnsupportedPrecision(f"{self.id}: the rate of {precision} products is {why}; {self._offers()}")
         return max(candidates, key=lambda peak: peak.flops_per_s)
 
-    def vector_flops_per_s(self) -> float | None:
-        """Rate of element-wise work: the vector engine in fp32, or None where no source prints it."""
-        rates = [p.rate.value for p in self.peaks if p.engine == "vector" and p.precision is Precision.FP32]
-        return rates[0] if rates else None
+    def vector_peak(self) -> Peak | None:
+        """Engine of element-wise work: the vector engine in fp32, or None where no source prints its rate."""
+        found = [p for p in self.peaks if p.engine == "vector" and p.precision is Precision.FP32 and p.known]
+        return found[0] if found else None
 
     def precisions(self) -> list[Precision]:
         """Precisions that products of a model can run in at a known rate."""
@@ -288,13 +288,14 @@ def _figure(section: Section, units: dict[str, float], sources: dict[str, str]) 
     unknown = section.raw("value") == UNKNOWN
     unit = section.optional_text("unit") or ""
     if unit not in units:
-        raise InvalidSpec(f"{section.where}: unit must be one of {', '.join(units) or 'none'}, not {unit!r}")
+        allowed = "a count has no unit" if units is _COUNT else f"unit must be one of {', '.join(units)}"
+        raise InvalidSpec(f"{section.where}: {allowed}, not {unit!r}")
     source = section.optional_text("source") or "not stated"
     if source not in (*sources, "derived", "not stated"):
         raise InvalidSpec(f"{section.where}: source {source!r} is not listed under sources ({', '.join(sources)})")
     value = None if unknown else section.number("value", whole=units is _COUNT)
     figure = Figure(
-        value=None if value is None else value * units[unit],
+        value=None if value is None else int(value) if units is _COUNT else value * units[unit],
         printed=f"{section.values['value']} {unit}".strip(),
         source=source,
         confidence=section.choice("confidence", CONFIDENCES) if section.has("confidence") else None,

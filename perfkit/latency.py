@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
 from perfkit.hardware import Choice, Device, choose_device
 from perfkit.memory import Footprint, footprint
-from perfkit.models import load_model
+from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.roofline import Engines, OpTime, engines_of, time_ops
 from perfkit.units import COMPUTE_PRECISIONS, Amount, parse_choice, parse_precision
@@ -23,7 +23,7 @@ from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS, Execut
 class PhaseTime(NamedTuple):
     """Sum of the ops of one phase; its roofline time is the sum of theirs.
 
-    `bound` is that of the ops which take most of the time.
+    `bound` is that of the ops which take most of the time; `compute_bound_s` is the time of those bound by compute.
     """
 
     phase: str
@@ -50,7 +50,7 @@ class PhaseTime(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a workload costs on a device, by roofline: what no run of these kernels beats, from counts and dense peaks.
+    """What a workload costs on a device, by roofline: what no run of these kernels beats at datasheet clocks.
 
     `decode` among the phases is the first new token; `mean_decode` is the mean over the new tokens (None for models
     that make none).
@@ -95,7 +95,7 @@ class Prediction:
 
 def analyze(
     gpu: str,
-    model: str = "llava-1.5-7b",
+    model: str = DEFAULT_MODEL,
     *,
     tokens: int | None = None,
     text_tokens: int = TEXT_TOKENS,
@@ -168,7 +168,7 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
         workload=workload,
         execution=execution,
         ops=times,
-        phases=tuple(_total(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase)),
+        phases=tuple(total_of(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase)),
         mean_decode=_mean_decode(spec, workload, execution, engines),
         engines=engines,
         footprint=footprint(spec, workload, execution, forward),
@@ -178,10 +178,11 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
     # FLOPs and bytes grow by the same step with every new token, so their mean is that of the mean cache length.
     steps = tuple(decode_ops(spec, workload, execution, extra_tokens=workload.mean_extra_tokens))
-    return _total("decode", time_ops(engines, steps)) if steps else None
+    return total_of("decode", time_ops(engines, steps)) if steps else None
 
 
-def _total(phase: str, times: Iterable[OpTime]) -> PhaseTime:
+def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
+    """Sum of ops, of a phase or of any other group."""
     members = list(times)
     costs = [time.cost for time in members]
     return PhaseTime(

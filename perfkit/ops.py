@@ -5,7 +5,7 @@ Convention: a multiply-add is 2 FLOPs; attention products are counted over the w
 elementary function (exp, erf, tanh, reciprocal square root) counts 1. Bytes are the traffic of an ideal kernel: each
 input read once, each output written once.
 
-All formulas take ints or float64 arrays and use + - * // ** and `maximum` only.
+All formulas take ints or float64 arrays and use + - * / // ** and `maximum` only (`minimum` is made of it).
 """
 
 from __future__ import annotations
@@ -173,16 +173,14 @@ def touched_experts(rows: Amount, count: int, chosen: int) -> Amount:
     return count * (1 - (1 - chosen / count) ** rows)
 
 
-def experts(
-    place: Place, name: str, rows: Amount, inputs: int, outputs: int, *, count: int, chosen: int, bias: bool = False
-) -> OpCost:
+def experts(place: Place, name: str, rows: Amount, inputs: int, outputs: int, *, count: int, chosen: int) -> OpCost:
     """One matrix of each expert, `chosen` of `count` experts for each of `rows` tokens; weights of the touched ones.
 
     >>> p = Place("decode", 1, *[Precision.FP16] * 4)
     >>> experts(p, "up_proj", 1, 4, 8, count=8, chosen=2).weight_bytes  # 2 experts * 4 * 8 * 2 bytes
     128.0
     """
-    one = linear(place, name, rows * chosen, inputs, outputs, bias=bias)
+    one = linear(place, name, rows * chosen, inputs, outputs)
     return one._replace(weight_bytes=one.weight_bytes * touched_experts(rows, count, chosen))
 
 

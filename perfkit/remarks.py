@@ -7,6 +7,7 @@ from itertools import groupby
 from perfkit.hardware import Device
 from perfkit.latency import Prediction
 from perfkit.memory import Remedy, remedies
+from perfkit.models import preset_names
 from perfkit.models.spec import ModelSpec
 from perfkit.roofline import Engines
 from perfkit.units import Precision, format_quantity
@@ -14,8 +15,11 @@ from perfkit.units import Precision, format_quantity
 DOUBTED = ("medium", "low")
 
 
-def notes(prediction: Prediction) -> list[str]:
-    """How the figures came about: what an alias meant, class defaults, conventions of the model."""
+def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
+    """How the figures came about: what an alias meant, class defaults, conventions of the model.
+
+    `brief`: the class defaults of a preset are counted, not listed; `perfkit models` lists them.
+    """
     choice, spec = prediction.choice, prediction.model
     found = []
     if choice.is_alias:
@@ -23,14 +27,14 @@ def notes(prediction: Prediction) -> list[str]:
         found.append(f"{choice.name} means {choice.device.id}{siblings}")
     if choice.device.file:
         found.append(f"{choice.device.id} is read from {choice.device.file}")
-    found += [
-        f"{choice.device.id}: {peak.precision} products: {peak.rate.note}"
-        for peak in prediction.engines.peaks.values()
-        if peak.engine == "vector" and peak.precision is Precision.INT8 and peak.rate.note
-    ]
+    int8 = prediction.engines.peaks.get(Precision.INT8)
+    if int8 is not None and int8.engine == "vector":
+        found.append(f"{choice.device.id}: int8 products run by DP4A on the vector engine: it has no INT8 tensor cores")
     found += [f"{spec.name}: {note}" for note in spec.notes]
     if spec.defaults:
-        found.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {_by_section(spec.defaults)}")
+        listed = f"{len(spec.defaults)} keys, see `perfkit models {spec.name}`"
+        keys = listed if brief and spec.name in preset_names() else _by_section(spec.defaults)
+        found.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {keys}")
     return found
 
 
@@ -62,11 +66,12 @@ def warnings(prediction: Prediction) -> list[str]:
 
 def _doubts(device: Device, engines: Engines) -> list[str]:
     found = []
-    if engines.vector_flops_per_s is None:
+    if engines.vector is None:
         found.append(f"{device.id}: no vector rate is published, so element-wise work is bounded by memory alone")
     if device.confidence in DOUBTED:
         found.append(f"{device.id}: the figures of this device are of {device.confidence} confidence")
     figures = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
+    figures += [("vector fp32 rate", engines.vector.rate)] if engines.vector else []
     figures += [("bandwidth", device.bandwidth), ("capacity", device.capacity)]
     return found + [
         f"{device.id}: {what} {figure.printed} is of {figure.confidence} confidence: {figure.note or 'see its source'}"

@@ -37,11 +37,11 @@ class Engines(NamedTuple):
 
     device: Device
     peaks: dict[Precision, Peak]
-    vector_flops_per_s: float | None
+    vector: Peak | None
 
     def compute_s(self, op: OpCost) -> Amount:
         """Time of the op's arithmetic; element-wise work on a device without a published vector rate takes none."""
-        vector = op.vector_flops / self.vector_flops_per_s if self.vector_flops_per_s else 0.0
+        vector = op.vector_flops / self.vector.flops_per_s if self.vector else 0.0
         if not op.multiplies:
             return vector
         peak = self.peaks[op.engine]
@@ -56,7 +56,7 @@ def engines_of(device: Device, forward: Iterable[OpCost]) -> Engines:
         UnsupportedPrecision: the device has no engine for some of them.
     """
     precisions = dict.fromkeys(op.engine for op in forward if op.multiplies)
-    return Engines(device, {p: device.product_peak(p) for p in precisions}, device.vector_flops_per_s())
+    return Engines(device, {p: device.product_peak(p) for p in precisions}, device.vector_peak())
 
 
 def time_ops(engines: Engines, forward: Iterable[OpCost]) -> tuple[OpTime, ...]:

@@ -57,7 +57,7 @@ class Table(NamedTuple):
             UnknownName: no such format.
 
         >>> Table((Column("flops", "FLOPs", "FLOP"),), ((60,),)).render("csv")
-        'flops\\r\\n60'
+        'flops\\n60'
         """
         parse_choice("format", form, FORMATS)
         if form == "table":
@@ -79,22 +79,25 @@ class Table(NamedTuple):
         import io
 
         text = io.StringIO()
-        writer = csv.writer(text)
+        writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.key for column in self.columns])
         writer.writerows(["" if value is None else value for value in row] for row in self.rows)
-        return text.getvalue().rstrip("\r\n")
+        return text.getvalue().rstrip("\n")
 
     def _tabulated(self, style: str) -> str:
+        """For pages and papers: without columns that are wholly empty, numbers to six significant digits."""
         from tabulate import tabulate
 
-        cells = [["" if value is None else _one_line(value, style) for value in row] for row in self.rows]
-        headers = [column.key for column in self.columns]
-        align = ["left" if column.unit in _TEXT else "right" for column in self.columns]
+        used = [i for i in range(len(self.columns)) if not self.rows or any(row[i] is not None for row in self.rows)]
+        columns = [self.columns[i] for i in used]
+        cells = [["" if row[i] is None else _one_line(row[i], style) for i in used] for row in self.rows]
+        align = ["left" if column.unit in _TEXT else "right" for column in columns]
+        headers = [column.key for column in columns]
         return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align if cells else None)
 
 
 def _one_line(value: Any, style: str) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join((f"{value:.6g}" if isinstance(value, float) else str(value)).split())
     # tabulate escapes for LaTeX and HTML, but leaves the character that parts Markdown's cells.
     return text.replace("|", "\\|") if style == "github" else text
 

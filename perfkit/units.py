@@ -53,7 +53,7 @@ STORAGE_PRECISIONS = (*COMPUTE_PRECISIONS, Precision.INT4, Precision.FP4)
 
 
 def parse_precision(text: str, allowed: Iterable[Precision] = STORAGE_PRECISIONS, what: str = "precision") -> Precision:
-    """Precision named `text`; `what` is asked for it.
+    """Precision named `text`; messages call it `what`, such as --weights.
 
     Raises:
         UnknownName: it is not among `allowed`.
@@ -101,8 +101,10 @@ def check_count(what: str, number: Amount, minimum: int = 1) -> Amount:
     """`number`, an int (or a float64 array of whole numbers, for sweeps), if it lies in [minimum, 10^7].
 
     Raises:
-        InvalidValue: a bool, a fraction, or outside the range.
+        InvalidValue: a bool, a fraction, outside the range, or an array of another type, which would overflow silently.
     """
+    if hasattr(number, "dtype") and (number.dtype != "float64" or number.ndim == 0):
+        raise InvalidValue(f"{what}: sweeps take float64 arrays and single points Python ints, not {number.dtype}")
     if hasattr(number, "dtype"):
         inside = bool(((number >= minimum) & (number <= MAXIMUM_COUNT)).all())
         whole = inside and bool((number == number // 1).all())

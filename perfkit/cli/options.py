@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from perfkit.models import DEFAULT_MODEL
 from perfkit.tables import FORMATS
 from perfkit.units import COMPUTE_PRECISIONS, STORAGE_PRECISIONS, parse_choice, parse_count, parse_precision
 from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS
@@ -72,7 +73,7 @@ output = _chain(
 
 model = click.option(
     "--model",
-    default="llava-1.5-7b",
+    default=DEFAULT_MODEL,
     show_default=True,
     metavar="NAME",
     help="A preset (`perfkit models` lists them), or a path to a Hugging Face config.json.",

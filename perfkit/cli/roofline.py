@@ -36,5 +36,5 @@ def command(gpus: tuple[str, ...], form: str, output: str | None, **asked: Any) 
     predictions = [analyze(gpu, **asked) for gpu in gpus]
     emit(predictions if len(predictions) > 1 else predictions[0], form, output)
     if form not in ("table", "json"):  # these two hold the notes themselves
-        tell("note", (note for prediction in predictions for note in remarks.notes(prediction)))
+        tell("note", (note for prediction in predictions for note in remarks.notes(prediction, brief=True)))
     tell("warning", (warning for prediction in predictions for warning in remarks.warnings(prediction)))

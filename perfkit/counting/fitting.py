@@ -79,5 +79,10 @@ def _anywhere(condition: Any) -> bool:
 
 
 def execution_of(spec: ModelSpec, execution: Execution) -> Execution:
-    """`execution` as `spec` can run it: a model without a decoder makes no logits."""
-    return execution if spec.has_decoder else replace(execution, logits="none")
+    """`execution` as `spec` can run it.
+
+    A model without a decoder makes no logits and keeps no cache; a bare tower has no linear layers that `weights` mean.
+    """
+    if not spec.has_decoder:
+        execution = replace(execution, logits="none", kv=execution.activations)
+    return execution if spec.text else replace(execution, weights=execution.activations)

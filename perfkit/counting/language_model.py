@@ -19,9 +19,9 @@ def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> It
         return
     place = place_of("prefill", execution)
     width = spec.text.stack.hidden
-    yield from _embeddings(spec.text, place, workload.batch, workload.text_tokens)
+    # Placeholders of visual tokens are embedded like text, and then overwritten by the projector's output.
+    yield from _embeddings(spec.text, place, workload.batch, workload.prompt_tokens)
     if spec.vision is not None and not sees_nothing(workload):
-        # The embeddings of image placeholders are overwritten by the projector's output.
         present = place._replace(repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
         yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
     groups = [(g.layers, g.visual_tokens + workload.text_tokens) for g in workload.layer_groups(spec.text.stack.layers)]

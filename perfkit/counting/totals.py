@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perfkit.counting.fitting import execution_of, workload_of
 from perfkit.counting.language_model import prefill_ops
 from perfkit.counting.vision import projector_ops, vision_ops
-from perfkit.models import load_model
+from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.ops import OpCost
 from perfkit.units import Amount, parse_choice
@@ -56,7 +56,7 @@ class Count:
     @property
     def macs(self) -> Amount:
         """Multiply-adds of its matrix products."""
-        return sum(op.matmul_flops for op in self.ops) // 2
+        return sum(op.matmul_flops for op in self.ops) // self.convention.multiply_add
 
     @property
     def bytes(self) -> Amount:
@@ -71,7 +71,7 @@ class Count:
 
 
 def count(
-    model: str = "llava-1.5-7b",
+    model: str = DEFAULT_MODEL,
     *,
     tokens: int | None = None,
     text_tokens: int = TEXT_TOKENS,

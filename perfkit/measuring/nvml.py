@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,8 @@ def _nvml() -> Iterator[Any]:
     except pynvml.NVMLError as error:
         raise MachineError(f"NVML failed: {error}") from None
     finally:
-        pynvml.nvmlShutdown()
+        with suppress(pynvml.NVMLError):  # a driver that fails may fail again here
+            pynvml.nvmlShutdown()
 
 
 def _read(nvml: Any, index: int, driver: str) -> DetectedGpu:

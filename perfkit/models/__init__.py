@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
-from perfkit.documents import read_json
+from perfkit.documents import read_json, shown
 from perfkit.errors import InvalidSpec, UnknownName
 from perfkit.models.config import Config, read_config
 from perfkit.models.spec import ModelSpec
@@ -19,22 +19,25 @@ from perfkit.models.spec import ModelSpec
 LONGEST_NAME = 60  # of a model_type that a message quotes
 PRESETS = Path(__file__).parent / "presets"
 
-FAMILIES = (
-    "bert",
-    "clip",
-    "gpt2",
-    "llama",
-    "llava",
-    "llava_next",
-    "llava_onevision",
-    "mistral",
-    "mixtral",
-    "opt",
-    "qwen2",
-    "qwen3",
-    "siglip",
-    "video_llava",
-)
+# model_type -> the class of Hugging Face's that is counted.
+COUNTED_CLASSES = {
+    "bert": "BertModel",
+    "clip": "CLIPVisionModel",
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "llava": "LlavaForConditionalGeneration",
+    "llava_next": "LlavaNextForConditionalGeneration",
+    "llava_onevision": "LlavaOnevisionForConditionalGeneration",
+    "mistral": "MistralForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+    "opt": "OPTForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "siglip": "SiglipVisionModel",
+    "video_llava": "VideoLlavaForConditionalGeneration",
+}
+FAMILIES = tuple(COUNTED_CLASSES)
+DEFAULT_MODEL = "llava-1.5-7b"
 # Hugging Face names a tower's own configuration apart from the whole model's.
 _SAME_FAMILY = {"clip_vision_model": "clip", "siglip_vision_model": "siglip"}
 
@@ -66,23 +69,28 @@ def load_model(name: str) -> ModelSpec:
     if not os.path.exists(path):
         hint = "; `perfkit models` lists all; or a path to a Hugging Face config.json"
         raise UnknownName("model", name, preset_names(), hint)
-    config = read_config(path)
-    spec = read_model(config)
-    return replace(spec, name=name, source=str(path), notes=(*spec.notes, *_unapplied(config)))
-
-
-def _unapplied(config: Config) -> list[str]:
-    """What a configuration says and the count does not follow."""
-    if config.values.get("quantization_config") is None:
-        return []
-    return ["its quantization_config is not applied: give the formats by --weights, --activations and --kv"]
+    return replace(_read_whole(read_config(path)), name=name, source=str(path))
 
 
 @lru_cache(maxsize=64)
 def _load_preset(name: str) -> ModelSpec:
     document = read_json(PRESETS / f"{name}.json")
-    spec = read_model(Config(document["config"], name))
+    spec = _read_whole(Config(document["config"], name))
     return replace(spec, name=name, source=document["source"], notes=(*spec.notes, *document.get("notes", ())))
+
+
+def _read_whole(config: Config) -> ModelSpec:
+    """Spec of a whole configuration, with notes of what it says and the count does not follow."""
+    spec = read_model(config)
+    notes = list(spec.notes)
+    architectures, counted = config.values.get("architectures"), COUNTED_CLASSES[spec.family]
+    if isinstance(architectures, list) and architectures and counted not in architectures:
+        notes.append(f"counted as {counted}, though its architectures name {shown(architectures[0])}")
+    elif spec.text is None and "text_config" in config.values:
+        notes.append(f"counted as {counted}: its text tower is left out")
+    if config.values.get("quantization_config") is not None:
+        notes.append("its quantization_config is not applied: give the formats by --weights, --activations and --kv")
+    return replace(spec, notes=tuple(notes))
 
 
 def read_model(config: Config) -> ModelSpec:

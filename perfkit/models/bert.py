@@ -41,5 +41,5 @@ def _stack(config: Config) -> StackSpec:
         config.size("num_attention_heads", 12),
         config.size("intermediate_size", 3072),
         config.text("hidden_act", "gelu"),
-        causal=bool(config.values.get("is_decoder")),
+        causal=config.flag("is_decoder", False),
     )

@@ -82,6 +82,8 @@ class Config:
             value = fallback or {}
         if not isinstance(value, Mapping):
             raise InvalidSpec(f"{self.where}: {key} must be a mapping, not {shown(value)}")
+        if value and "model_type" not in value:
+            self.defaults.append(f"{self.prefix}{key}.model_type={model_type}")
         return Config(
             {"model_type": model_type, **value},
             f"{self.where}: {key}",

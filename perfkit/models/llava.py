@@ -76,6 +76,10 @@ def _sections(
 ) -> tuple[VisionSpec, TextSpec, tuple[str, ...]]:
     vision = read_model(config.section("vision_config", tower["model_type"], tower))
     text = read_model(config.section("text_config", language_model))
+    if text.text is not None and text.text.bridged:
+        raise InvalidSpec(
+            f"{config.where}: a language model whose embedding is narrower than its layers is not counted"
+        )
     if vision.vision is None or text.text is None or not text.has_decoder:
         raise InvalidSpec(f"{config.where}: needs a vision tower in vision_config and a language model in text_config")
     return vision.vision, text.text, vision.notes + text.notes
@@ -88,7 +92,10 @@ def _kept_positions(config: Config, vision: VisionSpec, default: str) -> int:
             f"{config.where}: vision_feature_select_strategy must be default or full, not {shown(strategy)}"
         )
     # "default" drops the first position, which is CLIP's class token.
-    return vision.positions - 1 if strategy == "default" else vision.positions
+    kept = vision.positions - 1 if strategy == "default" else vision.positions
+    if not kept:
+        raise InvalidSpec(f"{config.where}: an image leaves no visual token")
+    return kept
 
 
 def _feature_layers(config: Config) -> int:

@@ -36,7 +36,11 @@ def report(value: Reportable | Sequence[Reportable]) -> Table:
     """One tidy table of a value, or of several of a kind: a row a thing, SI numbers.
 
     Raises:
-        InvalidValue: nothing that perfkit reports.
+        InvalidValue: nothing that perfkit reports, or values of several kinds.
+
+    >>> from perfkit.counting.totals import count
+    >>> report(count("clip-vit-l-14-336")).columns[0].key
+    'model'
     """
     values = _several(value)
     table: Table = _module(values).table(values)
@@ -62,7 +66,8 @@ def _several(value: Reportable | Sequence[Reportable]) -> Sequence[Reportable]:
 
 
 def _module(values: Sequence[Reportable]) -> ModuleType:
-    kind = type(values[0]).__name__ if values else "nothing"
+    kinds = list(dict.fromkeys(type(value).__name__ for value in values))
+    kind = " and ".join(kinds) or "nothing"
     if kind not in _MODULES:
         raise InvalidValue(f"no report of {kind}: {', '.join(_MODULES)} have one")
     return import_module(f"perfkit.reports.{_MODULES[kind]}")

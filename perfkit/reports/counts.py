@@ -10,6 +10,7 @@ from perfkit.ops import OpCost
 from perfkit.tables import Column, Table, show
 
 _COLUMNS = (
+    Column("model", "model", "", 0),
     Column("phase", "phase"),
     Column("name", "op"),
     Column("kind", "kind", "", 5),
@@ -51,6 +52,7 @@ def _counted(count: Count) -> list[OpCost]:
 
 def _record(count: Count, op: OpCost) -> dict[str, Any]:
     return {
+        "model": count.model.name,
         "phase": op.phase,
         "name": op.name,
         "kind": op.kind,
@@ -66,8 +68,11 @@ def table(counts: Sequence[Count]) -> Table:
 
 
 def overview(counts: Sequence[Count]) -> list[Table]:
-    """FLOPs by phase and by op, as exact integers."""
-    count = counts[0]
+    """FLOPs by phase and by op of each count, as exact integers."""
+    return [table for count in counts for table in _tables(count)]
+
+
+def _tables(count: Count) -> tuple[Table, Table]:
     w = count.workload
     phase_columns = (Column("phase", "phase"), Column("exact", "FLOPs, exact", "n"), Column("flops", "FLOPs", "FLOP"))
     rows = [(phase, flops, flops) for phase, flops in count.by_phase.items()]
@@ -82,8 +87,6 @@ def overview(counts: Sequence[Count]) -> list[Table]:
         f"{show(count.macs, 'n')} multiply-adds; {show(count.model.parameters, 'n')} parameters; "
         f"{show(count.bytes, 'B')} moved in fp16 with fused attention",
     )
-    by_op = Table(_COLUMNS, table(counts).rows, title="Ops")
-    return [
-        Table(phase_columns, tuple(rows), title=title, notes=notes, rule_before=frozenset({len(rows) - 1})),
-        by_op,
-    ]
+    by_phase = Table(phase_columns, tuple(rows), title=title, notes=notes, rule_before=frozenset({len(rows) - 1}))
+    by_op = Table(_COLUMNS[1:], tuple(row[1:] for row in table([count]).rows), title="Ops")
+    return by_phase, by_op

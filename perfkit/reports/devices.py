@@ -21,13 +21,16 @@ _LISTED = (
     Column("tdp_w", "TDP", "W", 5),
 )
 _FIGURES = (
+    Column("device", "device"),
     Column("figure", "figure"),
     Column("printed", "as printed"),
-    Column("value", "SI value", "x", 2),
+    Column("value", "SI value", "x"),
+    Column("unit", "unit"),
     Column("source", "source"),
     Column("confidence", "confidence", "", 5),
     Column("note", "note", "prose", 6),
 )
+_FOR_PEOPLE = ("figure", "printed", "source", "confidence", "note")
 
 
 def table(devices: Sequence[Device]) -> Table:
@@ -65,12 +68,17 @@ def overview(devices: Sequence[Device]) -> list[Table]:
 
 
 def _one(device: Device) -> list[Table]:
-    about = [part for part in (device.vendor, device.architecture, str(device.year or ""), device.file) if part]
+    compute = f"compute capability {device.compute_capability}" if device.compute_capability else ""
+    parts = (device.vendor, device.architecture, compute, device.memory_type, str(device.year or ""), device.file)
+    about = [part for part in parts if part]
     title = f"{device.name} ({device.id}): {', '.join(about)}"
     title += f"\nalso called {', '.join(_aliases(device))}" if _aliases(device) else ""
     sources = [f"[{key}] {text}" for key, text in device.sources.items()]
-    tables = [Table(_FIGURES, _figure_rows(device, {}), title=title, notes=(*sources, *device.notes))]
-    prices = _listed_prices(device)
+    shown = [i for i, column in enumerate(_FIGURES) if column.key in _FOR_PEOPLE]
+    rows = tuple(tuple(row[i] for i in shown) for row in _figure_rows(device, {}))
+    columns = tuple(_FIGURES[i] for i in shown)
+    tables = [Table(columns, rows, title=title, notes=(*sources, *device.notes))]
+    prices = _newest(_listed_prices(device))
     return [*tables, _prices(prices)] if prices else tables
 
 
@@ -78,15 +86,23 @@ def _figure_rows(device: Device, sources: Mapping[str, str]) -> tuple[tuple[Any,
     """A row a figure; a source is named as `sources` spells it out, else by its key."""
     return tuple(
         (
+            device.id,
             name,
             figure.printed,
             figure.value,
+            unit,
             sources.get(figure.source, figure.source),
             figure.confidence or device.confidence,
             figure.note or "",
         )
-        for name, figure in _figures(device)
+        for name, unit, figure in _figures(device)
     )
+
+
+def _newest(prices: Sequence[Price]) -> list[Price]:
+    """The last listing of each provider and kind."""
+    newest = {(price.provider, price.kind, price.note): price for price in sorted(prices, key=lambda p: p.date)}
+    return sorted(newest.values(), key=lambda price: price.low_usd_per_hour)
 
 
 def _prices(prices: Sequence[Price]) -> Table:
@@ -106,17 +122,17 @@ def _prices(prices: Sequence[Price]) -> Table:
     return Table(columns, tuple(rows), title="Indicative prices of one GPU-hour, as listed on the day")
 
 
-def _figures(device: Device) -> Iterator[tuple[str, Figure]]:
+def _figures(device: Device) -> Iterator[tuple[str, str, Figure]]:
+    """Name, SI unit and figure."""
     for peak in device.peaks:
-        yield f"{peak.engine} {peak.precision} (sum {peak.accumulate}, dense)", peak.rate
-    yield "memory capacity", device.capacity
-    yield "memory bandwidth", device.bandwidth
-    named = {"L2": device.l2, "SMs": device.sm_count, "TDP": device.tdp}
-    yield from ((name, figure) for name, figure in named.items() if figure)
-    yield from ((f"{name} clock", figure) for name, figure in device.clocks.items())
-    yield from ((f"{link.name}, each direction", link.bandwidth) for link in device.links)
-    if device.pcie:
-        yield f"{device.pcie.name}, each direction", device.pcie.bandwidth
+        yield f"{peak.engine} {peak.precision} (sum {peak.accumulate}, dense)", "FLOP/s", peak.rate
+    yield "memory capacity", "B", device.capacity
+    yield "memory bandwidth", "B/s", device.bandwidth
+    named = (("L2", "B", device.l2), ("SMs", "", device.sm_count), ("TDP", "W", device.tdp))
+    yield from ((name, unit, figure) for name, unit, figure in named if figure)
+    yield from ((f"{name} clock", "Hz", figure) for name, figure in device.clocks.items())
+    links = (*device.links, device.pcie) if device.pcie else device.links
+    yield from ((f"{link.name}, each direction", "B/s", link.bandwidth) for link in links)
 
 
 def document(device: Device) -> dict[str, Any]:
@@ -153,8 +169,8 @@ def document(device: Device) -> dict[str, Any]:
         "links": [_link(device, link) for link in device.links],
         "pcie": _link(device, device.pcie) if device.pcie else None,
         "figures": {
-            name: {"value": figure.value, "printed": figure.printed, **_origin(device, figure)}
-            for name, figure in _figures(device)
+            name: {"value": figure.value, "unit": unit, "printed": figure.printed, **_origin(device, figure)}
+            for name, unit, figure in _figures(device)
         },
         "aliases": _aliases(device),
         "prices": [price._asdict() for price in _listed_prices(device)],

@@ -56,40 +56,59 @@ def overview(models: Sequence[ModelSpec]) -> list[Table]:
         return [Table(_LISTED, table(models).rows, title=f"{len(models)} models", notes=notes)]
     spec = models[0]
     columns = (Column("figure", "figure"), Column("value", "value"))
-    rows = tuple((name, show(value, "n") if isinstance(value, int) else value) for name, value in _figures(spec))
+    rows = tuple(
+        (name.replace("_", " "), show(value, "n") if isinstance(value, int) else value)
+        for name, value in _figures(spec)
+    )
     defaults = tuple(f"class default: {default}" for default in spec.defaults)
     return [Table(columns, rows, title=f"{spec.name}: {spec.source}", notes=spec.notes + defaults)]
 
 
 def _figures(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
+    """Key and value of every figure; people read the keys with blanks."""
     yield "family", spec.family
     yield "parameters", spec.parameters
     if spec.vision:
-        yield "vision parameters", spec.vision.parameters
-        yield "visual tokens an image", spec.visual_tokens
-        yield "of these learned row ends", spec.newline_tokens
-        yield "tower passes an image", spec.tiles
-        yield "tower positions", spec.vision.positions
-        yield "image side, patch side", f"{spec.vision.image_size}, {spec.vision.patch_size}"
-        yield from _stack_figures("vision", spec.vision.stack)
+        v = spec.vision
+        yield "visual_tokens_an_image", spec.visual_tokens
+        yield "of_these_learned_row_ends", spec.newline_tokens
+        yield "tower_passes_an_image", spec.tiles
+        yield "vision_parameters", v.parameters
+        yield "vision_positions", v.positions
+        yield "vision_image_side", v.image_size
+        yield "vision_patch_side", v.patch_size
+        yield from _stack_figures("vision", v.stack)
     if spec.projector:
-        yield "projector parameters", spec.projector.parameters
-        yield "projector", f"{spec.projector.inputs} -> {spec.projector.outputs} -> {spec.projector.outputs}"
+        yield "projector_parameters", spec.projector.parameters
+        yield "projector_inputs", spec.projector.inputs
+        yield "projector_outputs", spec.projector.outputs
+        yield "projector_activation", spec.projector.activation
     if spec.text:
-        yield "text model parameters", spec.text.parameters
-        yield "vocabulary", spec.text.vocab
-        yield "context", spec.text.context
-        yield "lm_head", ("tied to the embedding" if spec.text.tied else "own matrix") if spec.text.lm_head else "none"
-        yield from _stack_figures("text model", spec.text.stack)
+        yield "text_parameters", spec.text.parameters
+        yield "text_vocabulary", spec.text.vocab
+        yield "text_context", spec.text.context
+        yield (
+            "text_lm_head",
+            ("tied to the embedding" if spec.text.tied else "own matrix") if spec.text.lm_head else "none",
+        )
+        yield from _stack_figures("text", spec.text.stack)
 
 
 def _stack_figures(part: str, stack: StackSpec) -> Iterator[tuple[str, Any]]:
     a, f = stack.attention, stack.feed_forward
-    yield f"{part} layers x hidden", f"{stack.layers} x {stack.hidden}"
-    yield f"{part} heads, KV heads, head dim", f"{a.heads}, {a.kv_heads}, {a.head_dim}"
-    experts = f", {f.experts} experts, {f.experts_per_token} a token" if f.experts > 1 else ""
-    yield f"{part} FFN", f"{f.width}, {f.matrices} matrices, {f.activation}{experts}"
-    yield f"{part} parameters of a layer", stack.linear_parameters + stack.other_parameters
+    yield f"{part}_layers", stack.layers
+    yield f"{part}_hidden", stack.hidden
+    yield f"{part}_heads", a.heads
+    yield f"{part}_kv_heads", a.kv_heads
+    yield f"{part}_head_dim", a.head_dim
+    yield f"{part}_ffn_width", f.width
+    yield f"{part}_ffn_matrices", f.matrices
+    yield f"{part}_activation", f.activation
+    yield f"{part}_norm", stack.norm
+    if f.experts > 1:
+        yield f"{part}_experts", f.experts
+        yield f"{part}_experts_a_token", f.experts_per_token
+    yield f"{part}_layer_parameters", stack.linear_parameters + stack.other_parameters
 
 
 def document(spec: ModelSpec) -> dict[str, Any]:
@@ -100,9 +119,7 @@ def document(spec: ModelSpec) -> dict[str, Any]:
         **listed,
         "source": spec.source,
         "parameters_by_part": {name: part.parameters for name, part in parts.items() if part},
-        "tiles": spec.tiles,
-        "newline_tokens": spec.newline_tokens,
-        "tied_embeddings": bool(spec.text and spec.text.tied),
+        "figures": dict(_figures(spec)),
         "defaults": list(spec.defaults),
         "notes": list(spec.notes),
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perfkit import remarks
-from perfkit.latency import Prediction
+from perfkit.latency import Prediction, total_of
 from perfkit.roofline import OpTime, ridge_point
 from perfkit.tables import Column, Table
 from perfkit.units import format_quantity
@@ -49,8 +49,9 @@ def _heading(p: Prediction) -> list[str]:
     tokens += [f"{w.text_tokens} text"] if p.model.text else []
     work = f"{' + '.join(tokens)} tokens"
     work += f", {w.new_tokens} new" if p.model.has_decoder else ""
-    work += f", {w.images} image(s)" if p.model.vision else ""
-    formats = e.weights if e.weights == e.activations == e.kv else f"W {e.weights} A {e.activations} KV {e.kv}"
+    work += f", {w.images} {'image' if w.images == 1 else 'images'}" if p.model.vision else ""
+    formats = f"W {e.weights} A {e.activations}" + (f" KV {e.kv}" if p.model.has_decoder else "")
+    formats = e.activations if e.weights == e.activations == e.kv else formats
     return [
         f"{p.model.name} on {p.device.id}{alias}: {p.device.name}",
         f"{work}, batch {w.batch}; {formats}; {e.attention} attention; logits {e.logits}",
@@ -59,14 +60,12 @@ def _heading(p: Prediction) -> list[str]:
 
 
 def _ceilings(p: Prediction) -> str:
-    precisions = dict.fromkeys(precision for precision in (p.execution.product, p.execution.activations))
-    peaks = [p.device.product_peak(precision) for precision in precisions]
-    rates = ", ".join(
+    rates = [
         f"{peak.precision} {peak.rate.printed} ({peak.engine}), "
         f"ridge {ridge_point(p.device, peak.precision):.0f} FLOP/B"
-        for peak in peaks
-    )
-    return f"datasheet: {rates}; memory {p.device.bandwidth.printed}"
+        for peak in p.engines.peaks.values()
+    ]
+    return f"datasheet: {', '.join(rates)}; memory {p.device.bandwidth.printed}"
 
 
 def _totals(p: Prediction) -> Table:
@@ -113,21 +112,26 @@ def _kinds(p: Prediction) -> Table:
         rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
     notes = (
         "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
-        "Times: predicted by the roofline from datasheet peaks: no run of these kernels is faster. "
+        "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster.",
         "--format json lists every op.",
-        *(f"note: {note}" for note in remarks.notes(p)),
+        *(f"note: {note}" for note in remarks.notes(p, brief=True)),
     )
     return Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=frozenset(first_of_phase - {0}))
 
 
 def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, ...]:
     members = [time for time in times if time.cost.kind == kind]
-    flops, moved = sum(t.cost.flops for t in members), sum(t.cost.bytes for t in members)
-    seconds = sum(t.roofline_s for t in members)
-    compute = sum(t.roofline_s for t in members if t.bound == "compute")
-    launches = sum(t.cost.repeat for t in members)
-    bound = "compute" if 2 * compute >= seconds else "memory"
-    return kind, launches, flops, moved, flops / moved, bound, seconds, seconds / phase_s, seconds / phase_s
+    total = total_of(kind, members)
+    launches = sum(time.cost.repeat for time in members)
+    share = total.roofline_s / phase_s
+    intensity = total.flops / total.bytes
+    return kind, launches, total.flops, total.bytes, intensity, total.bound, total.roofline_s, share, share
+
+
+def _fits_in_words(p: Prediction) -> str:
+    limits = {"memory": p.footprint.fits(p.device.memory_bytes), "context": p.within_context}
+    exceeded = [name for name, holds in limits.items() if not holds]
+    return f"no: {', '.join(exceeded)}" if exceeded else "yes"
 
 
 def _comparison(predictions: Sequence[Prediction]) -> Table:
@@ -144,26 +148,28 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
     rows = []
     for p in predictions:
         seconds = {phase.phase: phase.roofline_s for phase in p.phases}
-        peak = p.device.product_peak(p.execution.product).flops_per_s
+        peak = max(p.engines.peaks.values(), key=lambda peak: peak.flops_per_s)
         rows.append(
             (
                 p.device.id,
-                peak,
+                peak.flops_per_s,
                 p.device.bytes_per_s,
                 *(seconds.get(phase) for phase in phases),
                 p.ttft_roofline_s,
                 p.tpot_roofline_s,
-                "yes" if p.fits else "no",
+                _fits_in_words(p),
             )
         )
     title = [f"{predictions[0].model.name} on {len(predictions)} devices", _heading(predictions[0])[1]]
-    notes = tuple(f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p)))
+    notes = tuple(
+        f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p, brief=True))
+    )
     return Table(
         columns,
         tuple(rows),
         title="\n".join(title),
         notes=(
-            "Roofline times: no run of these kernels is faster. Counted FLOPs, bytes; datasheet peaks.",
+            "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster.",
             *notes,
         ),
     )

@@ -195,3 +195,14 @@ def test_a_prediction_takes_arrays_as_it_takes_numbers() -> None:
         assert swept.footprint.total[i] == one.footprint.total
         assert bool(swept.fits[i]) == one.fits
     assert list(swept.fits) == [True, True, True, False]  # 64 * 764 tokens * 524,288 B of cache are 25.6 GB beside 14.1
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "float32"])
+def test_arrays_that_would_overflow_or_round_are_refused(dtype: str) -> None:
+    with pytest.raises(InvalidValue, match=f"sweeps take float64 arrays and single points Python ints, not {dtype}"):
+        workload_of(SPECS["llama-3-8b"], text_tokens=np.array([10_000, 10], dtype=dtype))
+
+
+def test_a_numpy_scalar_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="not int64"):
+        workload_of(SPECS["llama-3-8b"], text_tokens=np.int64(32))

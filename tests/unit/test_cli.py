@@ -409,7 +409,7 @@ def test_csv_gives_the_number_under_its_key(command, key, value):
         (["gpus"], ["v100-sxm2-32gb", "900 GB/s", "125 TFLOP/s"]),
         (["gpus", "v100"], ["125 TFLOP/s", "900 GB/s", "WP-08608"]),
         (["models"], ["llava-1.5-7b", "7 063 427 072"]),
-        (["models", "llava-1.5-7b"], ["7 063 427 072", "24 x 1024", "32 x 4096"]),
+        (["models", "llava-1.5-7b"], ["7 063 427 072", "vision hidden", "11 008"]),
     ],
 )
 def test_people_get_prefixes(command, parts):

@@ -395,3 +395,11 @@ def test_count_takes_the_options_of_the_command_line() -> None:
 def test_count_names_what_is_unknown(wrong: dict[str, str]) -> None:
     with pytest.raises(UnknownName):
         count(**wrong)
+
+
+def test_placeholders_of_visual_tokens_are_embedded_and_then_overwritten() -> None:
+    prefill = [op for op in forward(tokens=32, text_tokens=60, batch=2) if op.phase == "prefill"]
+    embedded, merged = prefill[0], prefill[1]
+    assert (embedded.name, merged.name) == ("embed_tokens", "merge_visual")
+    assert embedded.read_bytes == 2 * 92 * 4096 * 2  # batch, prompt, width, bytes of fp16
+    assert merged.write_bytes == 2 * 32 * 4096 * 2

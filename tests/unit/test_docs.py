@@ -103,4 +103,12 @@ def test_counts_that_the_documentation_states() -> None:
 
 def test_every_public_name_is_documented_with_an_example() -> None:
     public = [getattr(perfkit, name) for name in perfkit.__all__ if name != "__version__"]
-    assert all(function.__doc__ for function in public)
+    assert [function.__name__ for function in public if ">>>" not in (function.__doc__ or "")] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_ours_that_a_page_names_is_there(page: Path) -> None:
+    folders = "perfkit|hardware_specs|tests|docs|benchmarks|scripts"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    examples = {"perfkit/models/presets/NAME.json", "perfkit/models/MODEL_TYPE.py"}
+    assert [path for path in named if path not in examples and not (ROOT / path).exists()] == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perfkit import remarks
+from perfkit import remarks, reports
 from perfkit.counting import count_ops, decode_ops, workload_of
 from perfkit.errors import InvalidValue, UnknownName, UnsupportedPrecision
 from perfkit.hardware import Choice, load_device
@@ -218,9 +218,21 @@ def test_a_window_that_is_exceeded_is_a_warning() -> None:
 
 
 def test_an_unknown_vector_rate_is_a_warning() -> None:
-    assert load_device("tpuv4").vector_flops_per_s() is None
+    assert load_device("tpuv4").vector_peak() is None
     assert warned(analyze("tpuv4", LLAVA, precision="bf16"), "no vector rate is published")
-    assert not warned(analyze("v100", LLAVA), "vector rate")
+    assert not warned(analyze("v100", LLAVA), "vector")
+
+
+def test_a_doubted_vector_rate_is_a_warning_because_every_time_uses_it() -> None:
+    assert warned(analyze("h20", LLAVA), "vector fp32 rate 44 TFLOP/s is of low confidence")
+
+
+def test_formats_that_a_model_has_no_use_for_are_not_those_of_its_execution() -> None:
+    tower = analyze("tpuv5e", "clip-vit-l-14-336", precision="bf16", weights="fp32", kv="int4")
+    assert tower.execution == Execution(*[Precision.BF16] * 3, logits="none")
+    assert "multiplies" not in " ".join(table.title for table in reports.overview(tower))  # and the table renders
+    encoder = analyze("v100", "bert-base", weights="int8", kv="int4")
+    assert (encoder.execution.weights, encoder.execution.kv) == (Precision.INT8, Precision.FP16)
 
 
 def test_doubtful_devices_are_warnings() -> None:

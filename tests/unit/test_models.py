@@ -490,7 +490,7 @@ def test_sizes_are_whole_numbers(key: str, value: object) -> None:
         (
             "video_llava",
             {**PARTS, "video_seq_length": 16},
-            "file: video_seq_length 16 is less than the positions of one",
+            "file: video_seq_length 16 is no multiple of the",
         ),
     ],
 )
@@ -541,3 +541,25 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
 
 def test_the_case_of_a_preset_does_not_matter() -> None:
     assert load_model("LLaVA-1.5-7B") is load_model("llava-1.5-7b")
+
+
+def test_what_is_left_out_or_counted_as_another_class_is_said(tmp_path: Path) -> None:
+    tower = '"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4'
+    whole = f'{{"model_type": "clip", "text_config": {{}}, "vision_config": {{{tower}}}}}'
+    assert "its text tower is left out" in load_model(config_file(tmp_path, whole)).notes[0]
+    masked = f'{{"model_type": "bert", "architectures": ["BertForMaskedLM"], {tower}, "vocab_size": 100}}'
+    assert (
+        "counted as BertModel, though its architectures name 'BertForMaskedLM'"
+        in load_model(config_file(tmp_path, masked)).notes
+    )
+
+
+def test_a_section_without_model_type_names_what_was_assumed(tmp_path: Path) -> None:
+    spec = load_model(config_file(tmp_path, '{"model_type": "llava", "text_config": {"vocab_size": 100}}'))
+    assert "text_config.model_type=llama" in spec.defaults
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    sizes = '"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4'
+    text = f'\ufeff{{"model_type": "llama", {sizes}, "vocab_size": 100}}'
+    assert load_model(config_file(tmp_path, text)).family == "llama"

@@ -106,11 +106,11 @@ def test_touched_experts_are_what_drawing_gives() -> None:
 
 
 def test_experts() -> None:
-    op = ops.experts(PLACE, "up_proj", 2, 4, 6, count=8, chosen=2, bias=True)
+    op = ops.experts(PLACE, "up_proj", 2, 4, 6, count=8, chosen=2)
     assert op.kind == "linear"
-    assert work(op) == (192, 24)  # 2 rows * 2 experts = 4 products of 2 * 4 * 6; 4 * 6 biases added
-    # 3.5 experts of (4 * 6 + 6) * 2 bytes; 4 rows of 4 read, 4 of 6 written, 2 bytes each
-    assert traffic(op) == (210.0, 32, 48, 0, 0)
+    assert work(op) == (192, 0)  # 2 rows * 2 experts = 4 products of 2 * 4 * 6
+    # 3.5 experts of 4 * 6 * 2 bytes; 4 rows of 4 read, 4 of 6 written, 2 bytes each
+    assert traffic(op) == (168.0, 32, 48, 0, 0)
 
 
 # --- norms, activations, adds

@@ -36,7 +36,7 @@ def test_json_is_a_list_of_mappings_in_si():
 
 
 def test_csv_has_keys_and_plain_numbers_and_leaves_none_empty():
-    assert TABLE.render("csv") == "op_name,flops,seconds\r\nfc1,2000000000,0.0157\r\nfc2,0,"
+    assert TABLE.render("csv") == "op_name,flops,seconds\nfc1,2000000000,0.0157\nfc2,0,"
 
 
 def test_markdown():
