@@ -17,9 +17,8 @@ import yaml
 from perfkit.errors import InvalidSpec, UnknownName
 
 MAXIMUM_BYTES = 16 * 2**20  # the largest published config.json is below 2 MB
-MAXIMUM_DEPTH = (
-    32  # of nested YAML; a device file has 4 levels, and libyaml's composer overflows the stack at some 10^4
-)
+# Of nested YAML: a device file has 4 levels, and libyaml's composer overflows the stack at some 10^4.
+MAXIMUM_DEPTH = 32
 SMALLEST, LARGEST = 1e-9, 1e15  # printed figures; what lies outside is a mistake, and may overflow in SI
 
 # libyaml's loader is 8 times faster; PyYAML comes without it on some platforms.

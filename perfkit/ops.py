@@ -344,10 +344,15 @@ class AttentionShape(NamedTuple):
         """Elements of the score matrix, all heads."""
         return self.batch * self.heads * self.queries * self.keys
 
-    def keys_read(self, times: int) -> dict[str, Amount]:
-        """Keys (and values) read, from where they lie."""
-        elements = times * self.key_elements
-        return {"kv_read": elements} if self.cached else {"read": elements}
+    @property
+    def cached_elements(self) -> Amount:
+        """Of the keys, or of the values, that are read from the cache."""
+        return self.key_elements if self.cached else 0
+
+    @property
+    def loose_elements(self) -> Amount:
+        """Of the keys, or of the values, that are read as activations."""
+        return 0 if self.cached else self.key_elements
 
 
 def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
@@ -359,35 +364,45 @@ def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
     >>> fused_attention(p, "attention", AttentionShape(1, 6, 6, 2, 2, 5, cached=True)).matmul_flops  # 4 * 6 * 6 * 10
     1440
     """
-    source = shape.keys_read(2)
     return place.cost(
         name,
         "attention",
         matmul=2 * shape.product_flops,
         vector=SOFTMAX_FLOPS * shape.scores,
-        read=shape.query_elements + source.get("read", 0),
+        read=shape.query_elements + 2 * shape.loose_elements,
         write=shape.query_elements,
-        kv_read=source.get("kv_read", 0),
+        kv_read=2 * shape.cached_elements,
     )
 
 
 def eager_attention(place: Place, name: str, shape: AttentionShape) -> tuple[OpCost, ...]:
-    """The same through memory: scores written, normalised, read again.
+    """The same through memory: scores (batch, heads, queries, keys) are written, normalised, read again.
 
     Under grouped-query attention keys and values are first copied out to every query head, as eager code does.
+
+    >>> p = Place("prefill", 1, *[Precision.FP16] * 4)
+    >>> ops = eager_attention(p, "attention", AttentionShape(1, 6, 6, 2, 2, 5, cached=True))
+    >>> sum(op.matmul_flops for op in ops), ops[1].bytes  # 4 * 6 * 6 * 10; 2 * 6 * 6 scores read and written, 2 bytes
+    (1440, 288)
     """
-    copies: tuple[OpCost, ...] = ()
     if shape.kv_heads < shape.heads:
-        expanded = 2 * shape.key_elements * shape.heads // shape.kv_heads
-        copies = (place.cost(f"{name}_repeat_kv", "copy", write=expanded, **shape.keys_read(2)),)
-        shape = shape._replace(kv_heads=shape.heads, cached=False)
-    scores = shape.scores
-    queries, source = shape.query_elements, shape.keys_read(1)
-    cached, loose = source.get("kv_read", 0), source.get("read", 0)
-    products = {"matmul": shape.product_flops, "kv_read": cached}
+        copied = _repeat_kv(place, name, shape)
+        return (copied, *eager_attention(place, name, shape._replace(kv_heads=shape.heads, cached=False)))
+    scores, queries = shape.scores, shape.query_elements
+    cached, loose, products = shape.cached_elements, shape.loose_elements, shape.product_flops
     return (
-        *copies,
-        place.cost(f"{name}_qk", "attention", read=queries + loose, write=scores, **products),
+        place.cost(f"{name}_qk", "attention", matmul=products, read=queries + loose, write=scores, kv_read=cached),
         place.cost(f"{name}_softmax", "softmax", vector=SOFTMAX_FLOPS * scores, read=scores, write=scores),
-        place.cost(f"{name}_pv", "attention", read=scores + loose, write=queries, **products),
+        place.cost(f"{name}_pv", "attention", matmul=products, read=scores + loose, write=queries, kv_read=cached),
+    )
+
+
+def _repeat_kv(place: Place, name: str, shape: AttentionShape) -> OpCost:
+    """Keys and values copied out to every query head."""
+    return place.cost(
+        f"{name}_repeat_kv",
+        "copy",
+        read=2 * shape.loose_elements,
+        write=2 * shape.key_elements * shape.heads // shape.kv_heads,
+        kv_read=2 * shape.cached_elements,
     )

@@ -8,7 +8,6 @@ from perfkit.hardware import Device
 from perfkit.latency import Prediction
 from perfkit.memory import Remedy, remedies
 from perfkit.models import preset_names
-from perfkit.models.spec import ModelSpec
 from perfkit.roofline import Engines
 from perfkit.units import Precision, format_quantity
 
@@ -29,7 +28,8 @@ def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
         found.append(f"{choice.device.id} is read from {choice.device.file}")
     int8 = prediction.engines.peaks.get(Precision.INT8)
     if int8 is not None and int8.engine == "vector":
-        found.append(f"{choice.device.id}: int8 products run by DP4A on the vector engine: it has no INT8 tensor cores")
+        how = " by DP4A" if choice.device.vendor == "NVIDIA" else ""
+        found.append(f"{choice.device.id}: int8 products run{how} on the vector engine: it has no INT8 tensor cores")
     found += [f"{spec.name}: {note}" for note in spec.notes]
     if spec.defaults:
         listed = f"{len(spec.defaults)} keys, see `perfkit models {spec.name}`"
@@ -59,7 +59,7 @@ def warnings(prediction: Prediction) -> list[str]:
     """What to worry about: figures in doubt, a context or a card that is exceeded."""
     return [
         *_doubts(prediction.device, prediction.engines),
-        *_context_warnings(prediction.model, prediction),
+        *_context_warnings(prediction),
         *_memory_warnings(prediction),
     ]
 
@@ -80,7 +80,8 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
     ]
 
 
-def _context_warnings(spec: ModelSpec, prediction: Prediction) -> list[str]:
+def _context_warnings(prediction: Prediction) -> list[str]:
+    spec = prediction.model
     if spec.text is None:
         return []
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from importlib import import_module
 from typing import Any
 
@@ -28,11 +27,6 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return load_command(name) if name in COMMANDS else None
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        # Nearly all that a command makes, it keeps; looking for garbage every 700 objects is a tenth of a short run.
-        gc.set_threshold(50_000)
-        return super().main(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

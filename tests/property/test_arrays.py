@@ -75,7 +75,7 @@ def by_name(ops: tuple[Any, ...]) -> dict[tuple[str, str], Any]:
     return dict(zip(keys, ops, strict=True))
 
 
-def same_cost(swept: OpCost, single: OpCost | None, index: int) -> None:
+def assert_same_cost(swept: OpCost, single: OpCost | None, index: int) -> None:
     for figure in FLOPS:
         expected = 0 if single is None else getattr(single, figure)
         assert expected < EXACT
@@ -102,7 +102,7 @@ def test_counts_times_and_memory_of_a_sweep_are_those_of_its_points(name: str, d
         assert set(singles) <= set(by_name(swept))
         for key, op in by_name(swept).items():
             # Where a point has no image its vision ops are there with all figures 0.
-            same_cost(op, singles.get(key), index)
+            assert_same_cost(op, singles.get(key), index)
             assert key in singles or key[0] in ("vision", "projector") or key[1] == "merge_visual"
             for figure in TIMES:
                 expected = getattr(single_times[key], figure) if key in singles else 0.0
@@ -124,7 +124,7 @@ def test_mean_decode_of_a_sweep(name: str, data: Any) -> None:
         singles = by_name(tuple(decode_ops(spec, one, Execution(), extra_tokens=one.mean_extra_tokens)))
         assert set(singles) == set(swept)
         for key, op in swept.items():
-            same_cost(op, singles[key], index)
+            assert_same_cost(op, singles[key], index)
 
 
 @given(st.lists(st.integers(0, 576), min_size=1, max_size=5))
@@ -135,7 +135,7 @@ def test_one_swept_count_among_fixed_ones(tokens: list[int]) -> None:
     for index, visual in enumerate(tokens):
         singles = by_name(count_ops(spec, workload_of(spec, tokens=visual, batch=3), Execution()))
         for key, op in by_name(swept).items():
-            same_cost(op, singles.get(key), index)
+            assert_same_cost(op, singles.get(key), index)
 
 
 @given(st.lists(st.tuples(st.integers(0, 576), st.integers(0, 576)), min_size=1, max_size=5), st.integers(1, 31))
@@ -153,7 +153,7 @@ def test_schedules_sweep_too(tokens: list[tuple[int, int]], layers: int) -> None
         if more == 0:
             continue  # then a single count has no vision, so its ops do not stand beside the sweep's one by one
         for op, single in zip(swept, singles, strict=True):
-            same_cost(op, single, index)
+            assert_same_cost(op, single, index)
 
 
 def test_a_swept_schedule_may_grow_nowhere() -> None:
@@ -180,7 +180,7 @@ def test_models_without_a_decoder_sweep_too() -> None:
     for index, length in enumerate((1, 60, 512)):
         one = workload_of(spec, text_tokens=length)
         for key, op in by_name(count_ops(spec, one, execution_of(spec, Execution()))).items():
-            same_cost(swept[key], op, index)
+            assert_same_cost(swept[key], op, index)
 
 
 def test_a_prediction_takes_arrays_as_it_takes_numbers() -> None:

@@ -11,7 +11,7 @@ import pytest
 from perfkit import remarks, reports
 from perfkit.counting import count_ops, decode_ops, workload_of
 from perfkit.errors import InvalidValue, UnknownName, UnsupportedPrecision
-from perfkit.hardware import Choice, load_device
+from perfkit.hardware import Choice, choose_device, load_device
 from perfkit.latency import Prediction, analyze, parse_execution, predict
 from perfkit.models import load_model
 from perfkit.ops import OpCost
@@ -268,3 +268,13 @@ def test_an_alias_names_its_device_and_siblings() -> None:
 def test_class_defaults_are_named() -> None:
     # llava-1.5-7b-hf leaves the sizes of its language model to the class
     assert any("hidden_size" in note for note in remarks.notes(analyze("v100", LLAVA)))
+
+
+def test_int8_on_the_vector_engine_of_another_maker_is_not_called_dp4a() -> None:
+    choice = choose_device("v100")
+    other = choice._replace(device=replace(choice.device, vendor="Other"))
+    spec = load_model(LLAVA)
+    notes = remarks.notes(predict(spec, other, workload_of(spec), Execution(*[Precision.INT8] * 3)))
+    (note,) = [note for note in notes if "int8" in note]
+    assert "on the vector engine" in note
+    assert "DP4A" not in note
