@@ -1,0 +1,1 @@
+"""Figures that others published: timings, one data file a source (docs/adding-a-paper.md)."""

@@ -1,0 +1,1 @@
+"""Predictions held against measurements, and how far they are off."""

@@ -1,0 +1,126 @@
+"""perfkit's predictions against times that others measured and published, each with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from perfkit.hardware import Device, choose_device, load_device
+from perfkit.latency import predict
+from perfkit.metrics import mape, p90, worst
+from perfkit.ops import Place, linear
+from perfkit.papers.timings import Forward, Paper, Product, Timing, Work, timings
+from perfkit.roofline import engines_of, time_ops
+
+
+class PublishedPoint(NamedTuple):
+    """One published timing and what is predicted of it; `others` are published predictors, name -> seconds.
+
+    `expected_s` is None where no calibration covers the device.
+    """
+
+    paper: Paper
+    device: str
+    what: str
+    measured_s: float
+    roofline_s: float
+    expected_s: float | None
+    others: dict[str, float]
+
+    @property
+    def source(self) -> str:
+        """What to cite for the measured time."""
+        return self.paper.source
+
+    @property
+    def predictions(self) -> dict[str, float]:
+        """Predictor -> seconds, perfkit's own first."""
+        expected = {} if self.expected_s is None else {"expected": self.expected_s}
+        return {"roofline": self.roofline_s, **expected, **self.others}
+
+
+class PublishedErrors(NamedTuple):
+    """Absolute percentage errors, as fractions, of one predictor over all points of a source on a device."""
+
+    paper: str
+    device: str
+    predictor: str
+    points: int
+    mape: float
+    p90: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedValidation:
+    """Published timings with predictions of each, source by source and device by device."""
+
+    points: tuple[PublishedPoint, ...]
+
+    def by_source(self) -> list[tuple[PublishedPoint, ...]]:
+        """Points of one source on one device together."""
+        groups: dict[tuple[Paper, str], list[PublishedPoint]] = {}
+        for point in self.points:
+            groups.setdefault((point.paper, point.device), []).append(point)
+        return [tuple(points) for points in groups.values()]
+
+    def errors(self) -> tuple[PublishedErrors, ...]:
+        """Errors of every predictor that spoke of all points of a source on a device."""
+        return tuple(error for points in self.by_source() for error in _errors(points))
+
+
+def published() -> PublishedValidation:
+    """Every published timing that comes with perfkit, against the roofline of the same work on the same device.
+
+    >>> errors = {(e.paper, e.device, e.predictor): e.mape for e in published().errors()}
+    >>> round(errors["neusight", "v100-pcie-32gb", "Habitat"], 3)
+    0.099
+    """
+    return PublishedValidation(tuple(point_of(timing) for timing in timings()))
+
+
+def point_of(timing: Timing) -> PublishedPoint:
+    """A timing and what is predicted of it.
+
+    >>> from perfkit.units import Precision
+    >>> product = Product(4096, 4096, 4096, "TN", Precision.FP16)
+    >>> timing = Timing(Paper("mine", "my desk", "once", ()), "v100-sxm2-32gb", "square", product, 0.0013, {})
+    >>> f"{point_of(timing).roofline_s * 1e3:.4f} ms"  # 2 * 4096^3 / 125e12
+    '1.0995 ms'
+    """
+    return PublishedPoint(
+        paper=timing.paper,
+        device=timing.device,
+        what=timing.what,
+        measured_s=timing.measured_s,
+        roofline_s=_roofline_s(timing.work, timing.device),
+        expected_s=None,
+        others=timing.others,
+    )
+
+
+def _roofline_s(work: Work, device: str) -> float:
+    return _forward_s(work, device) if isinstance(work, Forward) else _product_s(work, load_device(device))
+
+
+def _forward_s(work: Forward, device: str) -> float:
+    prediction = predict(work.model, choose_device(device), work.workload, work.execution)
+    return float(sum(phase.roofline_s for phase in prediction.phases if phase.phase in work.phases))
+
+
+def _product_s(work: Product, device: Device) -> float:
+    p = work.precision
+    place = Place("product", 1, p, p, p, p)
+    op = linear(place, "product", work.m, work.k, work.n)
+    (time,) = time_ops(engines_of(device, [op]), [op])
+    return float(time.roofline_s)
+
+
+def _errors(points: tuple[PublishedPoint, ...]) -> list[PublishedErrors]:
+    first = points[0]
+    shared = [name for name in first.predictions if all(name in point.predictions for point in points)]
+    pairs = {name: [(point.predictions[name], point.measured_s) for point in points] for name in shared}
+    return [
+        PublishedErrors(first.paper.name, first.device, name, len(points), mape(of), p90(of), worst(of))
+        for name, of in pairs.items()
+    ]
