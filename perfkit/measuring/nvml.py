@@ -37,7 +37,7 @@ def detect_gpus() -> list[DetectedGpu]:
     Raises:
         MachineError: no NVML library, no driver, or no GPU.
     """
-    with _nvml() as nvml:
+    with nvml_session() as nvml:
         driver = nvml.nvmlSystemGetDriverVersion()
         count = nvml.nvmlDeviceGetCount()
         if count == 0:
@@ -46,7 +46,12 @@ def detect_gpus() -> list[DetectedGpu]:
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
+def nvml_session() -> Iterator[Any]:
+    """NVML's Python module, ready to be asked for as long as the block lasts.
+
+    Raises:
+        MachineError: no NVML library, no driver, or an NVML function that fails and is not made good in the block.
+    """
     try:
         import pynvml
     except ImportError:
@@ -64,34 +69,42 @@ def _nvml() -> Iterator[Any]:
             pynvml.nvmlShutdown()
 
 
+def ask(nvml: Any, function: str, *arguments: Any, unit: float = 1) -> Any:
+    """What an NVML function answers, times the SI value of its `unit`; None where it has no answer."""
+    try:
+        answer = getattr(nvml, function)(*arguments)
+    except (nvml.NVMLError, AttributeError):  # not reported by this card, or not known to this library
+        return None
+    return answer if unit == 1 else answer * unit
+
+
 def _read(nvml: Any, index: int, driver: str) -> DetectedGpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name = nvml.nvmlDeviceGetName(handle)
-
-    def asked(function: str, *arguments: Any) -> Any:
-        try:
-            return getattr(nvml, function)(handle, *arguments)
-        except nvml.NVMLError:  # not reported by this card
-            return None
-
-    def figure(function: str, *arguments: Any, scale: float = 1) -> Any:
-        value = asked(function, *arguments)
-        return None if value is None else value * scale
-
-    memory = asked("nvmlDeviceGetMemoryInfo")
+    memory = ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
 
     return DetectedGpu(
         index=index,
         name=name,
         device=device_of_name(name),
         memory_bytes=memory and memory.total,
-        sm_clock_hz=figure("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM, scale=10**6),
-        memory_clock_hz=figure("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_MEM, scale=10**6),
-        power_limit_w=figure("nvmlDeviceGetEnforcedPowerLimit", scale=1e-3),
-        pcie_generation=figure("nvmlDeviceGetMaxPcieLinkGeneration"),
-        pcie_width=figure("nvmlDeviceGetMaxPcieLinkWidth"),
+        sm_clock_hz=ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM, unit=10**6),
+        memory_clock_hz=ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_MEM, unit=10**6),
+        power_limit_w=ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle, unit=1e-3),
+        pcie_generation=ask(nvml, "nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_width=ask(nvml, "nvmlDeviceGetMaxPcieLinkWidth", handle),
         driver=driver,
     )
+
+
+def driver_version() -> str | None:
+    """Version of the driver, None where NVML cannot be asked."""
+    try:
+        with nvml_session() as nvml:
+            version: str = nvml.nvmlSystemGetDriverVersion()
+            return version
+    except MachineError:
+        return None
 
 
 def device_of_name(name: str) -> str | None:
