@@ -15,12 +15,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from perfkit.counting.totals import count
     from perfkit.latency import analyze
+    from perfkit.measuring.campaign import measure
     from perfkit.reports import report
+    from perfkit.validation.judging import validate
 
 # Names are imported when they are first used, so that `import perfkit` costs nothing.
-_HOMES = {"analyze": "latency", "count": "counting.totals", "report": "reports"}
+_HOMES = {
+    "analyze": "latency",
+    "count": "counting.totals",
+    "measure": "measuring.campaign",
+    "report": "reports",
+    "validate": "validation.judging",
+}
 
-__all__ = ["__version__", "analyze", "count", "report"]
+__all__ = ["__version__", "analyze", "count", "measure", "report", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,8 +25,8 @@ SMALLEST, LARGEST = 1e-9, 1e15  # printed figures; what lies outside is a mistak
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file of at most 16 MiB.
+def read_text(path: Path, most_bytes: int = MAXIMUM_BYTES) -> str:
+    """The text of a file of at most `most_bytes`.
 
     Raises:
         InvalidSpec: no regular file, too large, unreadable, or not UTF-8.
@@ -34,8 +34,8 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file():
             raise InvalidSpec(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-        if path.stat().st_size > MAXIMUM_BYTES:
-            raise InvalidSpec(f"{path}: larger than {MAXIMUM_BYTES // 2**20} MiB, so not a file of this kind")
+        if path.stat().st_size > most_bytes:
+            raise InvalidSpec(f"{path}: larger than {most_bytes // 2**20} MiB, so not a file of this kind")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InvalidSpec(f"{path}: cannot be read: {error.strerror}") from None
@@ -43,13 +43,13 @@ def read_text(path: Path) -> str:
         raise InvalidSpec(f"{path}: not text in UTF-8") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, most_bytes: int = MAXIMUM_BYTES) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
         InvalidSpec: unreadable, not JSON, or not an object.
     """
-    text = read_text(path)
+    text = read_text(path, most_bytes)
     try:
         document = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:

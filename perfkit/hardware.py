@@ -80,6 +80,8 @@ class Link(NamedTuple):
 class Device:
     """One SKU. Optional figures are None where the device has no such thing or no source prints it.
 
+    `gemm`, `gemv`: measured rate of large products and bandwidth of products of a single row, by their precision;
+    empty where nobody measured them.
     `file`: path of a device that does not come with perfkit, whose id may be that of one that does.
     """
 
@@ -88,6 +90,8 @@ class Device:
     peaks: tuple[Peak, ...]
     capacity: Figure
     bandwidth: Figure
+    gemm: dict[Precision, Figure] = field(default_factory=dict, hash=False)
+    gemv: dict[Precision, Figure] = field(default_factory=dict, hash=False)
     memory_type: str | None = None
     l2: Figure | None = None
     sm_count: Figure | None = None
@@ -266,6 +270,8 @@ def read_device(path: Path) -> Device:
         memory_type=memory.optional_text("type"),
         capacity=_figure(memory.section("capacity"), _BYTES, sources),
         bandwidth=_figure(memory.section("bandwidth"), _BANDWIDTHS, sources),
+        gemm=_by_precision(top, "gemm_rate", _RATES, sources),
+        gemv=_by_precision(memory, "gemv_bandwidth", _BANDWIDTHS, sources),
         l2=_optional_figure(memory, "l2", _BYTES, sources),
         links=tuple(_link(s, s.text("name"), sources) for s in top.sections("links")) if top.has("links") else (),
         pcie=_pcie(top, sources),
@@ -307,6 +313,18 @@ def _figure(section: Section, units: dict[str, float], sources: dict[str, str]) 
 
 def _optional_figure(section: Section, key: str, units: dict[str, float], sources: dict[str, str]) -> Figure | None:
     return _figure(section.section(key), units, sources) if section.has(key) else None
+
+
+def _by_precision(
+    within: Section, key: str, units: dict[str, float], sources: dict[str, str]
+) -> dict[Precision, Figure]:
+    found: dict[Precision, Figure] = {}
+    for section in within.sections(key) if within.has(key) else ():
+        precision = Precision(section.choice("precision", [p.value for p in COMPUTE_PRECISIONS]))
+        if precision in found:
+            raise InvalidSpec(f"{section.where}: {precision} is given twice")
+        found[precision] = _figure(section, units, sources)
+    return found
 
 
 def _clocks(top: Section, sources: dict[str, str]) -> dict[str, Figure]:

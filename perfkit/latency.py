@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
 from perfkit.hardware import Choice, Device, choose_device
+from perfkit.kernels import expect_ops
 from perfkit.memory import Footprint, footprint
 from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
@@ -21,7 +22,7 @@ from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS, Execut
 
 
 class PhaseTime(NamedTuple):
-    """Sum of the ops of one phase; its roofline time is the sum of theirs.
+    """Sum of the ops of one phase; its roofline and expected times (None where unknown) are the sums of theirs.
 
     `bound` is that of the ops which take most of the time; `compute_bound_s` is the time of those bound by compute.
     """
@@ -36,6 +37,7 @@ class PhaseTime(NamedTuple):
     kv_write_bytes: Amount
     roofline_s: Amount
     compute_bound_s: Amount
+    expected_s: Amount | None = None
 
     @property
     def bytes(self) -> Amount:
@@ -88,9 +90,19 @@ class Prediction:
         return sum(phase.roofline_s for phase in self.phases if phase.phase != "decode")
 
     @property
+    def ttft_expected_s(self) -> Amount | None:
+        """Expected time to first token, or None where it is not known."""
+        return _sum_of_known(phase.expected_s for phase in self.phases if phase.phase != "decode")
+
+    @property
     def tpot_roofline_s(self) -> Amount | None:
         """Time per output token, or None for models that make none."""
         return None if self.mean_decode is None else self.mean_decode.roofline_s
+
+    @property
+    def tpot_expected_s(self) -> Amount | None:
+        """Expected time per output token, or None where it is not known or the model makes none."""
+        return None if self.mean_decode is None else self.mean_decode.expected_s
 
 
 def analyze(
@@ -162,7 +174,7 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
     execution = execution_of(spec, execution)
     forward = count_ops(spec, workload, execution)
     engines = engines_of(choice.device, forward)
-    times = time_ops(engines, forward)
+    times = expect_ops(engines, time_ops(engines, forward))
     return Prediction(
         model=spec,
         choice=choice,
@@ -179,7 +191,7 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
     # FLOPs and bytes grow by the same step with every new token, so their mean is that of the mean cache length.
     steps = tuple(decode_ops(spec, workload, execution, extra_tokens=workload.mean_extra_tokens))
-    return total_of("decode", time_ops(engines, steps)) if steps else None
+    return total_of("decode", expect_ops(engines, time_ops(engines, steps))) if steps else None
 
 
 def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
@@ -197,4 +209,15 @@ def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
         kv_write_bytes=sum([op.kv_write_bytes for op in costs]),
         roofline_s=sum([time.roofline_s for time in members]),
         compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in members]),
+        expected_s=_sum_of_known([time.expected_s for time in members]),
     )
+
+
+def _sum_of_known(seconds: Iterable[Amount | None]) -> Amount | None:
+    """Their sum, or None where one is not known."""
+    total: Amount = 0
+    for one in seconds:
+        if one is None:
+            return None
+        total = total + one
+    return total

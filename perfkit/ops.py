@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from perfkit.kernel_shapes import KernelShape, bmm, gemm, over_rows
 from perfkit.units import Amount, Precision
 
 # Element-wise FLOPs an element. Softmax: maximum, subtract, exp, sum, divide. RMSNorm: square, sum, two multiplies.
@@ -37,8 +38,8 @@ ACTIVATION_FLOPS = {
 class OpCost(NamedTuple):
     """Cost of one op of a phase; every figure is the total over its `repeat` launches.
 
-    `engine` is the precision in which its products run. A tuple, because a forward makes dozens of them in well
-    under a millisecond.
+    `engine` is the precision in which its products run; `kernel` is the shape of one launch, None for what no kernel
+    table holds. A tuple, because a forward makes dozens of them in well under a millisecond.
     """
 
     phase: str
@@ -53,6 +54,7 @@ class OpCost(NamedTuple):
     write_bytes: Amount = 0
     kv_read_bytes: Amount = 0
     kv_write_bytes: Amount = 0
+    kernel: KernelShape | None = None
 
     @property
     def multiplies(self) -> bool:
@@ -97,6 +99,7 @@ class Place(NamedTuple):
         write: Amount = 0,
         kv_read: Amount = 0,
         kv_write: Amount = 0,
+        kernel: KernelShape | None = None,
     ) -> OpCost:
         """Op of `repeat` launches from the figures of one; reads and writes are given in elements."""
         times, a, kv = self.repeat, self.activations.bytes_of, self.kv.bytes_of
@@ -113,6 +116,7 @@ class Place(NamedTuple):
             times * a(write),
             times * kv(kv_read),
             times * kv(kv_write),
+            kernel,
         )
 
 
@@ -159,6 +163,7 @@ def linear(
         weight_bytes=weight + (place.activations.bytes_of(outputs) if bias else 0),
         read=rows * inputs,
         write=rows * outputs,
+        kernel=gemm(rows, outputs, inputs),
     )
 
 
@@ -181,7 +186,8 @@ def experts(place: Place, name: str, rows: Amount, inputs: int, outputs: int, *,
     128.0
     """
     one = linear(place, name, rows * chosen, inputs, outputs)
-    return one._replace(weight_bytes=one.weight_bytes * touched_experts(rows, count, chosen))
+    # Rows are spread over several products of unknown sizes, so it is no kernel of one shape.
+    return one._replace(weight_bytes=one.weight_bytes * touched_experts(rows, count, chosen), kernel=None)
 
 
 def norm(place: Place, name: str, rows: Amount, width: int, kind: str, *, learned: bool = True) -> OpCost:
@@ -201,6 +207,7 @@ def norm(place: Place, name: str, rows: Amount, width: int, kind: str, *, learne
         weight_bytes=place.activations.bytes_of(weights),
         read=rows * width,
         write=rows * width,
+        kernel=over_rows(kind, rows, width),
     )
 
 
@@ -211,7 +218,8 @@ def add(place: Place, name: str, rows: Amount, width: int) -> OpCost:
     >>> add(p, "residual", 2, 10).bytes  # (2 + 1) * 20 elements * 2 bytes
     120
     """
-    return place.cost(name, "add", vector=rows * width, read=2 * rows * width, write=rows * width)
+    elements, kernel = rows * width, over_rows("add", rows, width)
+    return place.cost(name, "add", vector=elements, read=2 * elements, write=elements, kernel=kernel)
 
 
 def activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
@@ -219,8 +227,9 @@ def activation(place: Place, name: str, rows: Amount, width: int, function: str)
 
     Source: Hendrycks and Gimpel, GELU (arXiv 1606.08415), for gelu, its tanh form and quick_gelu.
     """
-    elements = rows * width
-    return place.cost(name, "activation", vector=ACTIVATION_FLOPS[function] * elements, read=elements, write=elements)
+    elements, flops = rows * width, ACTIVATION_FLOPS[function]
+    kernel = over_rows(function, rows, width)
+    return place.cost(name, "activation", vector=flops * elements, read=elements, write=elements, kernel=kernel)
 
 
 def gated_activation(place: Place, name: str, rows: Amount, width: int, function: str) -> OpCost:
@@ -232,10 +241,9 @@ def gated_activation(place: Place, name: str, rows: Amount, width: int, function
     >>> gated_activation(p, "gated_act", 2, 10, "silu").vector_flops  # (4 + 1) * 20
     100
     """
-    elements = rows * width
-    return place.cost(
-        name, "activation", vector=(ACTIVATION_FLOPS[function] + 1) * elements, read=2 * elements, write=elements
-    )
+    elements, flops = rows * width, ACTIVATION_FLOPS[function] + 1
+    kernel = over_rows(f"{function}_mul", rows, width)
+    return place.cost(name, "activation", vector=flops * elements, read=2 * elements, write=elements, kernel=kernel)
 
 
 def rotary(place: Place, name: str, rows: Amount, positions: Amount, width: int, head_dim: int) -> OpCost:
@@ -286,7 +294,8 @@ def patch_positions(place: Place, name: str, tiles: Amount, patches: int, positi
 def softmax(place: Place, name: str, rows: Amount, width: int) -> OpCost:
     """Softmax over the rows of (rows, width)."""
     elements = rows * width
-    return place.cost(name, "softmax", vector=SOFTMAX_FLOPS * elements, read=elements, write=elements)
+    kernel = over_rows("softmax", rows, width)
+    return place.cost(name, "softmax", vector=SOFTMAX_FLOPS * elements, read=elements, write=elements, kernel=kernel)
 
 
 def weighted_sum(place: Place, name: str, rows: Amount, terms: int, width: int) -> OpCost:
@@ -354,6 +363,20 @@ class AttentionShape(NamedTuple):
         """Of the keys, or of the values, that are read as activations."""
         return 0 if self.cached else self.key_elements
 
+    def kernel(self, phase: str) -> KernelShape:
+        """The fused kernel: causal over a prompt, one token against the cache, or bidirectional."""
+        kind = "encoder" if not self.cached else "decode" if phase == "decode" else "prefill"
+        return KernelShape(
+            f"attention_{kind}",
+            batch=self.batch,
+            q_tokens=self.queries,
+            kv_tokens=self.keys,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            causal=int(kind == "prefill"),
+        )
+
 
 def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
     """softmax(q k^T) v in one kernel: scores never leave the chip.
@@ -372,6 +395,7 @@ def fused_attention(place: Place, name: str, shape: AttentionShape) -> OpCost:
         read=shape.query_elements + 2 * shape.loose_elements,
         write=shape.query_elements,
         kv_read=2 * shape.cached_elements,
+        kernel=shape.kernel(place.phase),
     )
 
 
@@ -389,11 +413,25 @@ def eager_attention(place: Place, name: str, shape: AttentionShape) -> tuple[OpC
         copied = _repeat_kv(place, name, shape)
         return (copied, *eager_attention(place, name, shape._replace(kv_heads=shape.heads, cached=False)))
     scores, queries = shape.scores, shape.query_elements
-    cached, loose, products = shape.cached_elements, shape.loose_elements, shape.product_flops
+    heads, cached, loose = shape.batch * shape.heads, shape.cached_elements, shape.loose_elements
+    qk = bmm(heads, shape.queries, shape.keys, shape.head_dim)
+    pv = bmm(heads, shape.queries, shape.head_dim, shape.keys)
+
+    def product(which: str, read: Amount, write: Amount, kernel: KernelShape) -> OpCost:
+        return place.cost(
+            f"{name}_{which}",
+            "attention",
+            matmul=shape.product_flops,
+            read=read,
+            write=write,
+            kv_read=cached,
+            kernel=kernel,
+        )
+
     return (
-        place.cost(f"{name}_qk", "attention", matmul=products, read=queries + loose, write=scores, kv_read=cached),
-        place.cost(f"{name}_softmax", "softmax", vector=SOFTMAX_FLOPS * scores, read=scores, write=scores),
-        place.cost(f"{name}_pv", "attention", matmul=products, read=scores + loose, write=queries, kv_read=cached),
+        product("qk", queries + loose, scores, qk),
+        softmax(place, f"{name}_softmax", heads * shape.queries, shape.keys),
+        product("pv", scores + loose, queries, pv),
     )
 
 

@@ -19,12 +19,16 @@ from perfkit.units import Amount, Precision
 
 
 class OpTime(NamedTuple):
-    """Roofline time of an op over all its launches, and the two bounds that it is the larger of."""
+    """Roofline time of an op over all its launches, and the two bounds that it is the larger of.
+
+    `expected_s`: what is to be expected instead, None where nothing is known beyond the roofline.
+    """
 
     cost: OpCost
     compute_s: Amount
     memory_s: Amount
     roofline_s: Amount
+    expected_s: Amount | None = None
 
     @property
     def bound(self) -> str:

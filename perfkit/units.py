@@ -97,6 +97,22 @@ def parse_count(what: str, text: str, minimum: int = 1) -> int:
     return number
 
 
+def parse_positive(what: str, text: str) -> float:
+    """Number above zero, as typed.
+
+    Raises:
+        InvalidValue: text, zero, below it, or without bound.
+
+    >>> parse_positive("--budget", "0.5")
+    0.5
+    """
+    number = float(text) if re.fullmatch(r"[0-9]{0,12}\.?[0-9]{1,12}", text) else 0.0
+    if number <= 0:
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        raise InvalidValue(f"{what} must be a number above zero, not {shown!r}")
+    return number
+
+
 def check_count(what: str, number: Amount, minimum: int = 1) -> Amount:
     """`number`, an int (or a float64 array of whole numbers, for sweeps), if it lies in [minimum, 10^7].
 

@@ -10,7 +10,7 @@ import click
 import perfkit
 from perfkit.errors import PerfkitError
 
-COMMANDS = ("count", "gpus", "models", "roofline")
+COMMANDS = ("count", "gpus", "measure", "models", "roofline", "validate")
 
 
 def load_command(name: str) -> click.Command:
@@ -27,6 +27,14 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return load_command(name) if name in COMMANDS else None
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        typed = [info_name or "perfkit", *args]  # before click takes the arguments apart
+        ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta["perfkit.typed"] = typed
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -14,6 +14,7 @@ import click
 
 from perfkit import reports
 from perfkit.errors import MachineError
+from perfkit.files import write_whole
 from perfkit.tables import render_for_people
 
 if TYPE_CHECKING:
@@ -58,43 +59,3 @@ def _rendered(value: Reportable | Sequence[Reportable], form: str, *, to_termina
         width = shutil.get_terminal_size((100, 24)).columns
         return render_for_people(reports.overview(value), width=width, color=color)
     return reports.report(value).render(form)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` to a new file beside `path`, then put it in its place; a link's target is replaced, not the link.
-
-    A pipe or a device (`/dev/stdout`, `/dev/null`) holds nothing to keep: it is written to and stays what it is.
-
-    Raises:
-        MachineError: no such folder, or no right to write there; nothing is changed.
-    """
-    import tempfile
-
-    temporary: Path | None = None
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "is a folder")
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", newline="")
-            return
-        path = path.resolve()
-        if path.exists() and not os.access(path, os.W_OK):  # a new file may be put in its place, but is not wanted
-            raise PermissionError(13, "is read-only")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
-    except OSError as error:
-        raise MachineError(f"cannot write {path}: {error.strerror}; nothing was written") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
 from perfkit.models import DEFAULT_MODEL
 from perfkit.tables import FORMATS
-from perfkit.units import COMPUTE_PRECISIONS, STORAGE_PRECISIONS, parse_choice, parse_count, parse_precision
+from perfkit.units import (
+    COMPUTE_PRECISIONS,
+    STORAGE_PRECISIONS,
+    parse_choice,
+    parse_count,
+    parse_positive,
+    parse_precision,
+)
 from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,6 +42,20 @@ COUNT = _Parsed("N", parse_count)
 COUNT_OR_ZERO = _Parsed("N", lambda option, text: parse_count(option, text, minimum=0))
 
 
+COUNTS = _Parsed("N,...", lambda option, text: tuple(parse_count(option, part) for part in text.split(",")))
+COUNTS_OR_ZERO = _Parsed(
+    "N,...", lambda option, text: tuple(parse_count(option, p, minimum=0) for p in text.split(","))
+)
+NAMES = _Parsed("NAME,...", lambda _, text: tuple(text.split(",")))
+SECONDS = _Parsed("S", parse_positive)
+PERCENT = _Parsed("%", lambda option, text: parse_positive(option, text) / 100)
+
+
+def flat(given: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Values of an option that was given several times, each time with one or more of them, each once."""
+    return tuple(dict.fromkeys(value for values in given for value in values))
+
+
 def _choice(allowed: tuple[str, ...]) -> _Parsed:
     return _Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
 
@@ -57,19 +78,22 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> 
         ctx.find_root().meta["perfkit.verbose"] = True
 
 
-output = _chain(
-    click.option("--format", "form", type=_choice(FORMATS), default="table", show_default=True, help="Output format."),
-    click.option("--output", type=click.Path(), metavar="FILE", help="Write there, whole or not at all."),
-    click.option(
-        "-v",
-        "--verbose",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_remember_verbose,
-        help="Show the traceback of an error.",
-    ),
+_form = click.option(
+    "--format", "form", type=_choice(FORMATS), default="table", show_default=True, help="Output format."
 )
+_verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_remember_verbose,
+    help="Show the traceback of an error.",
+)
+_output = click.option("--output", type=click.Path(), metavar="FILE", help="Write there, whole or not at all.")
+
+output = _chain(_form, _output, _verbose)
+form = _chain(_form, _verbose)
 
 model = click.option(
     "--model",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from perfkit.documents import read_json, shown
 from perfkit.errors import InvalidSpec, UnknownName
@@ -60,6 +61,26 @@ def load_model(name: str) -> ModelSpec:
     """
     if name.lower() in preset_names():
         return _load_preset(name.lower())
+    path = _path_of(name)
+    return replace(_read_whole(read_config(path)), name=name, source=str(path))
+
+
+def config_of(name: str) -> dict[str, Any]:
+    """Hugging Face configuration of a preset or path, as it stands in its file.
+
+    Raises:
+        UnknownName, InvalidSpec: as `load_model`.
+
+    >>> config_of("llava-1.5-7b")["model_type"]
+    'llava'
+    """
+    if name.lower() in preset_names():
+        values: dict[str, Any] = read_json(PRESETS / f"{name.lower()}.json")["config"]
+        return values
+    return dict(read_config(_path_of(name)).values)
+
+
+def _path_of(name: str) -> Path:
     # os.path, not Path: its tests answer False to names that cannot be paths (too long, unreadable, NUL).
     path = Path(os.path.expanduser(name))
     if os.path.isdir(path):
@@ -69,7 +90,7 @@ def load_model(name: str) -> ModelSpec:
     if not os.path.exists(path):
         hint = "; `perfkit models` lists all; or a path to a Hugging Face config.json"
         raise UnknownName("model", name, preset_names(), hint)
-    return replace(_read_whole(read_config(path)), name=name, source=str(path))
+    return path
 
 
 @lru_cache(maxsize=64)

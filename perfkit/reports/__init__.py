@@ -17,10 +17,15 @@ if TYPE_CHECKING:
     from perfkit.counting.totals import Count
     from perfkit.hardware import Device
     from perfkit.latency import Prediction
+    from perfkit.measuring.measurement import Measurement
     from perfkit.measuring.nvml import DetectedGpu
     from perfkit.models.spec import ModelSpec
+    from perfkit.validation.judging import Validation
+    from perfkit.validation.published import PublishedValidation
 
-    Reportable: TypeAlias = Prediction | Device | DetectedGpu | ModelSpec | Count
+    Reportable: TypeAlias = (
+        Prediction | Device | DetectedGpu | ModelSpec | Count | Measurement | Validation | PublishedValidation
+    )
 
 # By name, so that a report loads only what its own kind of value needs.
 _MODULES = {
@@ -29,6 +34,9 @@ _MODULES = {
     "DetectedGpu": "detected",
     "ModelSpec": "models",
     "Count": "counts",
+    "Measurement": "measurement",
+    "Validation": "validation",
+    "PublishedValidation": "published",
 }
 
 

@@ -128,6 +128,8 @@ def _figures(device: Device) -> Iterator[tuple[str, str, Figure]]:
         yield f"{peak.engine} {peak.precision} (sum {peak.accumulate}, dense)", "FLOP/s", peak.rate
     yield "memory capacity", "B", device.capacity
     yield "memory bandwidth", "B/s", device.bandwidth
+    yield from ((f"rate of large {p} products", "FLOP/s", figure) for p, figure in device.gemm.items())
+    yield from ((f"bandwidth of one-row {p} products", "B/s", figure) for p, figure in device.gemv.items())
     named = (("L2", "B", device.l2), ("SMs", "", device.sm_count), ("TDP", "W", device.tdp))
     yield from ((name, unit, figure) for name, unit, figure in named if figure)
     yield from ((f"{name} clock", "Hz", figure) for name, figure in device.clocks.items())
@@ -150,6 +152,8 @@ def document(device: Device) -> dict[str, Any]:
         "memory_type": device.memory_type,
         "memory_bytes": device.capacity.value,
         "bandwidth_bytes_per_s": device.bandwidth.value,
+        "gemm_flops_per_s": {p.value: figure.value for p, figure in device.gemm.items()},
+        "gemv_bytes_per_s": {p.value: figure.value for p, figure in device.gemv.items()},
         "l2_bytes": _value(device.l2),
         "sm_count": _value(device.sm_count),
         "boost_clock_hz": _value(device.clocks.get("boost")),

@@ -7,6 +7,7 @@ from typing import Any
 
 import perfkit
 from perfkit import remarks
+from perfkit.kernels import calibration_of
 from perfkit.latency import PhaseTime, Prediction
 from perfkit.ops import OpCost
 from perfkit.reports.roofline_overview import overview
@@ -15,8 +16,8 @@ from perfkit.tables import Column, Table
 
 __all__ = ["document", "overview", "table"]
 
-# Expected times need a calibration; until a device has one they are null.
-_EXPECTED = {"expected_s": None, "expected_low_s": None, "expected_high_s": None}
+# The span of an expected time needs a calibration; until a device has one it is null.
+_SPAN = {"expected_low_s": None, "expected_high_s": None}
 
 _COST_COLUMNS = (
     Column("flops", "FLOPs", "FLOP", 6),
@@ -58,7 +59,7 @@ def document(prediction: Prediction) -> dict[str, Any]:
         "perfkit": perfkit.__version__,
         "model": p.model.name,
         "device": p.device.id,
-        "calibration": None,
+        "calibration": calibration_of(p.device),
         "workload": {
             "batch": w.batch,
             "images": w.images,
@@ -80,9 +81,9 @@ def document(prediction: Prediction) -> dict[str, Any]:
         "ops": [_op_record(time) for time in p.ops],
         "totals": {
             "ttft_roofline_s": p.ttft_roofline_s,
-            "ttft_expected_s": None,
+            "ttft_expected_s": p.ttft_expected_s,
             "tpot_roofline_s": p.tpot_roofline_s,
-            "tpot_expected_s": None,
+            "tpot_expected_s": p.tpot_expected_s,
             "memory_bytes": {
                 "weights": need.weights,
                 "kv": need.kv,
@@ -122,7 +123,8 @@ def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, An
         "bytes": cost.bytes,
         "intensity": cost.flops / cost.bytes,
         "roofline_s": time.roofline_s,
-        **_EXPECTED,
+        "expected_s": time.expected_s,
+        **_SPAN,
         "bound": time.bound,
     }
 
@@ -147,7 +149,7 @@ def _records(p: Prediction) -> Iterator[dict[str, Any]]:
         yield {"level": "phase", **_phase_record(phase)}
     for time in p.ops:
         yield {"level": "op", **_op_record(time)}
-    yield {"level": "request", "name": "ttft", "roofline_s": p.ttft_roofline_s}
+    yield {"level": "request", "name": "ttft", "roofline_s": p.ttft_roofline_s, "expected_s": p.ttft_expected_s}
     if p.mean_decode is not None:
         yield {"level": "request", "name": "tpot", **_figures(p.mean_decode, p.mean_decode)}
     for name, amount in p.footprint._asdict().items():

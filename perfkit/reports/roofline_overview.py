@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from perfkit import remarks
+from perfkit.kernels import calibration_of
 from perfkit.latency import Prediction, total_of
 from perfkit.roofline import OpTime, ridge_point
 from perfkit.tables import Column, Table
@@ -28,6 +29,7 @@ def _phases(p: Prediction) -> Table:
         Column("intensity", "FLOP/B", "x", 5),
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
+        Column("expected_s", "expected", "s"),
         Column("share", "of TTFT" if p.model.has_decoder else "of all", "share"),
         Column("bar", "", "bar", 8),
     )
@@ -37,9 +39,20 @@ def _phases(p: Prediction) -> Table:
         share = None if phase.phase == "decode" else phase.roofline_s / ttft
         name = "decode (first token)" if phase.phase == "decode" else phase.phase
         figures = (phase.flops, phase.bytes, phase.flops / phase.bytes, phase.bound, phase.roofline_s)
-        rows.append((name, *figures, share, share or 0.0))
+        rows.append((name, *figures, phase.expected_s, share, share or 0.0))
     decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
-    return Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode)
+    return _without_unknown(Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode))
+
+
+def _without_unknown(table: Table) -> Table:
+    """Without the columns of expected times in which none is known."""
+
+    def shown(index: int) -> bool:
+        return "expected" not in table.columns[index].key or any(row[index] is not None for row in table.rows)
+
+    kept = [i for i in range(len(table.columns)) if shown(i)]
+    columns = tuple(table.columns[i] for i in kept)
+    return table._replace(columns=columns, rows=tuple(tuple(row[i] for i in kept) for row in table.rows))
 
 
 def _heading(p: Prediction) -> list[str]:
@@ -65,7 +78,16 @@ def _ceilings(p: Prediction) -> str:
         f"ridge {ridge_point(p.device, peak.precision):.0f} FLOP/B"
         for peak in p.engines.peaks.values()
     ]
-    return f"datasheet: {', '.join(rates)}; memory {p.device.bandwidth.printed}"
+    origin = "measured" if calibration_of(p.device) else "datasheet"
+    return f"{origin}: {', '.join(rates)}; memory {p.device.bandwidth.printed}"
+
+
+def _what_times_are(predictions: Iterable[Prediction]) -> Iterator[str]:
+    measured = {calibration_of(p.device) is not None for p in predictions}
+    if False in measured:
+        yield "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster."
+    if True in measured:
+        yield "Measured devices: the roofline is of their best rates; expected: one-row products at their own rate."
 
 
 def _totals(p: Prediction) -> Table:
@@ -73,12 +95,11 @@ def _totals(p: Prediction) -> Table:
     need, show = p.footprint, format_quantity
     phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
     first = "TTFT" if p.model.has_decoder else "forward"
-    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline")]
+    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline{_expected(p.ttft_expected_s)}")]
     if p.tpot_roofline_s:
         rate = p.workload.batch / p.tpot_roofline_s
-        rows.append(
-            ("TPOT", show(p.tpot_roofline_s, "s"), f"mean of {p.workload.new_tokens} new tokens; {rate:.1f} tokens/s")
-        )
+        what = f"mean of {p.workload.new_tokens} new tokens; {rate:.1f} tokens/s{_expected(p.tpot_expected_s)}"
+        rows.append(("TPOT", show(p.tpot_roofline_s, "s"), what))
     parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
     rows.append(("memory", show(need.total, "B"), parts))
     fits = "fits" if need.fits(p.device.memory_bytes) else "does not fit"
@@ -87,6 +108,10 @@ def _totals(p: Prediction) -> Table:
         tokens = p.workload.prompt_tokens + p.workload.new_tokens
         rows.append(("context", f"{p.model.text.context} tokens", f"exceeded: prompt and new tokens are {tokens}"))
     return Table(columns, tuple(rows), title="Totals")
+
+
+def _expected(seconds: float | None) -> str:
+    return "" if seconds is None else f"; expected {format_quantity(seconds, 's')}"
 
 
 def _kinds(p: Prediction) -> Table:
@@ -99,6 +124,7 @@ def _kinds(p: Prediction) -> Table:
         Column("intensity", "FLOP/B", "x", 3),
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
+        Column("expected_s", "expected", "s"),
         Column("share", "of phase", "share"),
         Column("bar", "", "bar", 8),
     )
@@ -112,11 +138,12 @@ def _kinds(p: Prediction) -> Table:
         rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
     notes = (
         "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
-        "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster.",
+        *_what_times_are([p]),
         "--format json lists every op.",
         *(f"note: {note}" for note in remarks.notes(p, brief=True)),
     )
-    return Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=frozenset(first_of_phase - {0}))
+    starts = frozenset(first_of_phase - {0})
+    return _without_unknown(Table(columns, tuple(rows), title="Ops by kind", notes=notes, rule_before=starts))
 
 
 def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, ...]:
@@ -125,7 +152,8 @@ def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, 
     launches = sum(time.cost.repeat for time in members)
     share = total.roofline_s / phase_s
     intensity = total.flops / total.bytes
-    return kind, launches, total.flops, total.bytes, intensity, total.bound, total.roofline_s, share, share
+    seconds = total.roofline_s, total.expected_s
+    return kind, launches, total.flops, total.bytes, intensity, total.bound, *seconds, share, share
 
 
 def _fits_in_words(p: Prediction) -> str:
@@ -143,6 +171,8 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
         *(Column(phase, phase, "s", 6) for phase in phases),
         Column("ttft", "TTFT", "s"),
         Column("tpot", "TPOT", "s"),
+        Column("ttft_expected", "TTFT expected", "s"),
+        Column("tpot_expected", "TPOT expected", "s"),
         Column("fits", "fits"),
     )
     rows = []
@@ -157,6 +187,8 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
                 *(seconds.get(phase) for phase in phases),
                 p.ttft_roofline_s,
                 p.tpot_roofline_s,
+                p.ttft_expected_s,
+                p.tpot_expected_s,
                 _fits_in_words(p),
             )
         )
@@ -164,12 +196,5 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
     notes = tuple(
         f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p, brief=True))
     )
-    return Table(
-        columns,
-        tuple(rows),
-        title="\n".join(title),
-        notes=(
-            "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster.",
-            *notes,
-        ),
-    )
+    notes = (*_what_times_are(predictions), *notes)
+    return _without_unknown(Table(columns, tuple(rows), title="\n".join(title), notes=notes))

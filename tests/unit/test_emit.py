@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from perfkit.cli import main
-from perfkit.cli.emit import write_whole
 from perfkit.errors import MachineError
+from perfkit.files import write_whole
 from perfkit.tables import FORMATS
 
 ROOT = Path(__file__).parents[2]

@@ -492,6 +492,22 @@ def test_a_minimal_file_is_a_device(card):
     assert device.capacity.source == "not stated"
 
 
+def test_measured_rates_of_one_row_products_are_kept_by_precision(card):
+    rates = f"{GEMV}, {{precision: fp32, value: 550, unit: GB/s, note: 'median of 9'}}"
+    device = load_device(card(MINIMAL.replace("memory:", f"memory:\n  gemv_bandwidth: [{rates}]")))
+    assert {p.value: figure.value for p, figure in device.gemv.items()} == {"fp16": 500e9, "fp32": 550e9}
+    assert device.gemv[Precision.FP32].note == "median of 9"
+    assert load_device(card(MINIMAL)).gemv == {}
+
+
+def test_measured_rates_of_large_products_are_read(card):
+    rates = "{precision: fp16, value: 98, unit: TFLOP/s, source: measured}"
+    text = MINIMAL.replace("memory:", f"gemm_rate: [{rates}]\nsources: {{measured: by hand}}\nmemory:")
+    (rate,) = load_device(card(text)).gemm.values()
+    assert (rate.value, rate.printed) == (98e12, "98 TFLOP/s")
+    assert load_device(card(MINIMAL)).gemm == {}
+
+
 def test_a_file_is_neither_alias_nor_id(card):
     choice = choose_device(card(MINIMAL))
     assert not choice.is_alias
@@ -529,6 +545,7 @@ def test_a_whole_figure_keeps_its_source_doubt_and_note(card):
 
 
 PEAK = "{engine: tensor, precision: fp16, accumulate: fp32, dense: true, value: 100, unit: TFLOP/s}"
+GEMV = "{precision: fp16, value: 500, unit: GB/s}"
 BAD = {
     "wrong unit": ("600, unit: GB/s", "600, unit: GB", "memory: bandwidth: unit must be one of"),
     "wrong prefix": ("600, unit: GB/s", "600, unit: Gb/s", "memory: bandwidth: unit must be one of"),
@@ -578,6 +595,26 @@ BAD = {
     "no capacity": ("  capacity: {value: 24, unit: GB}\n", "", "memory: capacity is missing"),
     "no bandwidth": ("  bandwidth: {value: 600, unit: GB/s}\n", "", "memory: bandwidth is missing"),
     "bandwidth is a number": ("{value: 600, unit: GB/s}", "600", "memory: bandwidth: must be a mapping, not 600"),
+    "one rate of one-row products": (
+        "memory:",
+        "memory:\n  gemv_bandwidth: {value: 500, unit: GB/s}",
+        "memory: gemv_bandwidth must be a list",
+    ),
+    "one-row products of no precision": (
+        "memory:",
+        "memory:\n  gemv_bandwidth: [{value: 500, unit: GB/s}]",
+        "memory: gemv_bandwidth[0]: precision is missing",
+    ),
+    "one-row products twice": (
+        "memory:",
+        f"memory:\n  gemv_bandwidth: [{GEMV}, {GEMV}]",
+        "memory: gemv_bandwidth[1]: fp16 is given twice",
+    ),
+    "a stored format of one-row products": (
+        "memory:",
+        f"memory:\n  gemv_bandwidth: [{GEMV.replace('fp16', 'int4')}]",
+        "memory: gemv_bandwidth[0]: unknown precision 'int4'",
+    ),
     "name is a number": ("name: My card", "name: 100", "name must be text, not 100"),
     "year is text": ("name: My card", "name: My card\nyear: '2018'", "year must be a plain number"),
     "year has a fraction": ("name: My card", "name: My card\nyear: 2018.5", "year must be a whole number"),

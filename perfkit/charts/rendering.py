@@ -1,0 +1,62 @@
+"""A figure as a file: png, svg, pdf, or a page that holds the svg; the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfkit.charts.page import page
+from perfkit.errors import MachineError, UnknownName
+from perfkit.files import write_whole
+from perfkit.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PNG_DPI = 144  # twice the 72 points of an inch: sharp on today's screens
+# Dates and versions would make two files of one figure differ. A key without value is left out.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
+    "pdf": dict.fromkeys(("Creator", "Producer", "CreationDate")),
+}
+ENDINGS = (*(f".{form}" for form in _METADATA), ".html")
+
+
+def check_chart(path: Path) -> None:
+    """Refuse what cannot be drawn, before any work is done for it.
+
+    Raises:
+        UnknownName: the file's ending says no format that is known.
+        MachineError: matplotlib is not installed.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UnknownName("ending of a chart", path.suffix, ENDINGS)
+    try:
+        import matplotlib  # noqa: F401  # only whether it is there
+    except ImportError:
+        raise MachineError("charts need matplotlib: pip install 'perfkit[charts]'") from None
+
+
+def write_figure(path: Path, draw: Callable[[], Figure], tables: Sequence[Table]) -> None:
+    """Draw and write a figure in the format of the path's ending; a page has the `tables` below it.
+
+    Raises:
+        UnknownName, MachineError: as `check_chart`; or it cannot be written, and what stood there stays.
+    """
+    check_chart(path)
+    from matplotlib import rc_context
+
+    form = path.suffix.lower().removeprefix(".")
+    with rc_context({"svg.hashsalt": "perfkit", "font.family": ["DejaVu Sans"], "hatch.linewidth": 0.6}):
+        figure = draw()
+        drawn = _rendered(figure, "svg" if form == "html" else form)
+    write_whole(path, page(drawn.decode(), tables) if form == "html" else drawn)
+
+
+def _rendered(figure: Figure, form: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, dpi=PNG_DPI, metadata=_METADATA[form])
+    return buffer.getvalue()

@@ -1,0 +1,55 @@
+"""Where a long command is, on stderr: a bar with the time left on a terminal, else a line a case."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import click
+
+
+class Labelled(Protocol):
+    """What can be shown."""
+
+    @property
+    def label(self) -> str:
+        """One short line."""
+
+
+Item = TypeVar("Item", bound=Labelled)
+
+
+class Progress:
+    """Goes through items and counts those that are done."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total = 0
+
+    @contextmanager
+    def __call__(self, items: Sequence[Item]) -> Iterator[Iterable[Item]]:
+        """The items, shown as they come."""
+        self.total = len(items)
+        if not sys.stderr.isatty():
+            yield self._counted(self._told(items))
+            return
+        with click.progressbar(
+            items,
+            label="measuring",
+            file=sys.stderr,
+            show_pos=True,
+            item_show_func=lambda item: item.label if item else "",
+        ) as bar:
+            yield self._counted(bar)
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item
+            self.done += 1
+
+    def _told(self, items: Iterable[Item]) -> Iterator[Item]:
+        for number, item in enumerate(items, 1):
+            click.echo(f"{number}/{self.total} {item.label}", err=True)
+            yield item

@@ -1,0 +1,57 @@
+"""Files that perfkit writes: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from perfkit.errors import MachineError
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content`, text as UTF-8, to a new file beside `path`, then put it in its place.
+
+    A link stays, and its target is replaced.
+    A pipe or a device (`/dev/stdout`, `/dev/null`) holds nothing to keep: it is written to and stays what it is.
+
+    Raises:
+        MachineError: no such folder, or no right to write there; nothing is changed.
+    """
+    import tempfile  # slow to import, and only some commands write files
+
+    temporary: Path | None = None
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "is a folder")
+        if path.exists() and not path.is_file():
+            _fill(os.open(path, os.O_WRONLY), content)
+            return
+        path = path.resolve()
+        if path.exists() and not os.access(path, os.W_OK):  # a new file may be put in its place, but is not wanted
+            raise PermissionError(13, "is read-only")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        _fill(handle, content)
+        temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {error.strerror}; nothing was written") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _fill(handle: int, content: str | bytes) -> None:
+    if isinstance(content, bytes):
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    else:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as text:
+            text.write(content)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,211 @@
+"""Real models with random weights, and their phases as steps to time.
+
+The architecture is Hugging Face's own, built from the preset's configuration on the device itself; nothing is
+downloaded. Weights are one block of normal numbers laid end to end: as random to the arithmetic as fresh ones, and
+made at the speed of memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfkit.errors import InvalidSpec, InvalidValue
+from perfkit.measuring.backend import Backend, Step, dtype_of
+from perfkit.measuring.cases import PhaseCase
+from perfkit.models import COUNTED_CLASSES, config_of
+from perfkit.models.spec import ModelSpec
+
+WITH_IMAGES = ("llava",)
+WITHOUT_IMAGES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+MEASURED_FAMILIES = (*WITH_IMAGES, *WITHOUT_IMAGES)
+BLOCK = 2**22  # weights that are drawn; the rest repeats them
+DEVIATION = 0.02  # Hugging Face's own initializer_range
+# torch's initialisers by the names under which they reach the tensors; filling 7 billion weights by them takes minutes.
+INITIALISERS = frozenset(("normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"))
+
+
+def check_family(spec: ModelSpec) -> None:
+    """Refuse a model whose phases are not known here.
+
+    Raises:
+        InvalidValue: an encoder, or a vision-language model of another architecture than LLaVA-1.5's.
+    """
+    if spec.family not in MEASURED_FAMILIES:
+        allowed = ", ".join(COUNTED_CLASSES[family] for family in MEASURED_FAMILIES)
+        raise InvalidValue(f"{spec.name} is a {COUNTED_CLASSES[spec.family]}; measured are {allowed}")
+    if spec.family in WITH_IMAGES and not isinstance(config_of(spec.name).get("vision_feature_layer", -2), int):
+        raise InvalidValue(f"{spec.name} takes features of several layers; measured are models that take one")
+
+
+class Network:
+    """A model on a device, in one precision.
+
+    Raises:
+        InvalidSpec: Hugging Face builds another number of parameters than is counted.
+    """
+
+    def __init__(self, spec: ModelSpec, backend: Backend, precision: str) -> None:
+        import torch
+
+        self.spec = spec
+        self._torch = torch
+        self._backend = backend
+        self._dtype = dtype_of(precision)
+        self.module = _build(spec, backend.device, self._dtype)
+        counted, built = spec.parameters, sum(p.numel() for p in self.module.parameters())
+        if built != counted:
+            raise InvalidSpec(f"{spec.name}: Hugging Face builds {built:,} parameters, perfkit counts {counted:,}")
+
+    def step(self, case: PhaseCase) -> Step:
+        """One call of a phase, its inputs made beforehand.
+
+        Attention is set for the whole model, so steps of different attention must not be mixed.
+        """
+        if case.attention is not None:
+            self.module.set_attn_implementation(case.attention)
+        if case.phase == "decode":
+            return self._decode(case)
+        return Step({"vision": self._vision, "projector": self._projector, "prefill": self._prefill}[case.phase](case))
+
+    def _random(self, *shape: int) -> Any:
+        return self._torch.randn(shape, device=self._backend.device, dtype=self._dtype)
+
+    def _ids(self, batch: int, tokens: int) -> Any:
+        # Any word will do: embedding rows cost the same.
+        return self._torch.ones((batch, tokens), device=self._backend.device, dtype=self._torch.long)
+
+    def _vision(self, case: PhaseCase) -> Any:
+        """Pixels (batch, channels, side, side) -> features of one layer, (batch, patches, width)."""
+        vision, tower = self.spec.vision, self.module.model.vision_tower
+        if vision is None:
+            raise InvalidValue(f"{self.spec.name} has no vision tower")
+        pixels = self._random(case.batch, vision.channels, vision.image_size, vision.image_size)
+        layer, skipped = self.module.config.vision_feature_layer, vision.positions - vision.kept_positions
+        return lambda: tower(pixels, output_hidden_states=True).hidden_states[layer][:, skipped:]
+
+    def _projector(self, case: PhaseCase) -> Any:
+        """Features (batch, visual tokens, vision width) -> (batch, visual tokens, hidden)."""
+        projector = self.module.model.multi_modal_projector
+        features = self._random(
+            case.batch, case.visual_tokens, self.spec.projector.inputs if self.spec.projector else 0
+        )
+        return lambda: projector(features)
+
+    def _prefill(self, case: PhaseCase) -> Any:
+        """Words looked up, projected features put in their place, all layers, the last token's logits; a new cache."""
+        ids = self._ids(case.batch, case.visual_tokens + case.text_tokens)
+        embed, module = self.module.get_input_embeddings(), self.module
+        if case.visual_tokens == 0:
+            return lambda: module(input_ids=ids, use_cache=True, logits_to_keep=1)
+        features = self._random(case.batch, case.visual_tokens, self._hidden)
+
+        def prefill() -> object:
+            embeddings = embed(ids)
+            embeddings[:, : case.visual_tokens] = features
+            return module(inputs_embeds=embeddings, use_cache=True, logits_to_keep=1)
+
+        return prefill
+
+    def _decode(self, case: PhaseCase) -> Step:
+        """One token against a cache of the prompt, which is put back to the prompt before each call."""
+        cached = case.visual_tokens + case.text_tokens
+        ids, module = self._ids(case.batch, 1), self.module
+        cache = self._static_cache(cached) if case.runtime == "graph" else self._growing_cache()
+        for layer in range(self._layers):
+            cache.update(self._cached(case.batch, cached), self._cached(case.batch, cached), layer)
+
+        # Ready-made: making one copies from the host, which a capture forbids. All of the cache is seen.
+        mask = self._torch.zeros_like(self._random(case.batch, 1, 1, cached + 1)) if case.runtime == "graph" else None
+
+        def decode() -> object:
+            said = module(input_ids=ids, past_key_values=cache, attention_mask=mask, use_cache=True, logits_to_keep=1)
+            return said.logits
+
+        if case.runtime == "graph":
+            return self._backend.capture(Step(decode, lambda: _set_length(cache, cached)))
+        return Step(decode, lambda: _shorten(cache, cached))
+
+    def _growing_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache()
+
+    def _static_cache(self, cached: int) -> Any:
+        from transformers import StaticCache
+
+        return StaticCache(config=self.module.config.get_text_config(), max_cache_len=cached + 1)
+
+    def _cached(self, batch: int, tokens: int) -> Any:
+        """Keys, or values, of one layer: (batch, key heads, tokens, head width)."""
+        attention = self._text.stack.attention
+        return self._random(batch, attention.kv_heads, tokens, attention.head_dim)
+
+    @property
+    def _text(self) -> Any:
+        return self.spec.text
+
+    @property
+    def _layers(self) -> int:
+        return int(self._text.stack.layers)
+
+    @property
+    def _hidden(self) -> int:
+        return int(self._text.stack.hidden)
+
+
+def _build(spec: ModelSpec, device: Any, dtype: Any) -> Any:
+    import torch
+    import transformers
+
+    values = config_of(spec.name)
+    config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
+    with torch.device(device), _unfilled():
+        module = getattr(transformers, COUNTED_CLASSES[spec.family])._from_config(config, dtype=dtype)
+    _fill(module)
+    return module.eval()
+
+
+def _unfilled() -> Any:
+    """Context in which new weights stay as memory was, for `_fill` to write them; buffers are made as always."""
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = kwargs or {}
+            if getattr(function, "__name__", "") in INITIALISERS:
+                return args[0] if args else kwargs["tensor"]
+            return function(*args, **kwargs)
+
+    return Unfilled()
+
+
+def _fill(module: Any) -> None:
+    import torch
+
+    block: Any = None
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if block is None:
+                generator = torch.Generator(parameter.device).manual_seed(0)
+                block = torch.empty(BLOCK, device=parameter.device).normal_(0, DEVIATION, generator=generator)
+                block = block.to(parameter.dtype)
+            flat = parameter.data.view(-1)
+            whole = flat.numel() // BLOCK * BLOCK
+            if whole:
+                flat[:whole].view(-1, BLOCK).copy_(block)
+            flat[whole:].copy_(block[: flat.numel() - whole])
+
+
+def _shorten(cache: Any, tokens: int) -> None:
+    """Let a growing cache hold `tokens` again. A crop by nothing empties it in some versions."""
+    excess = cache.get_seq_length() - tokens
+    if excess:
+        cache.crop(-excess)
+
+
+def _set_length(cache: Any, tokens: int) -> None:
+    """Let a static cache hold `tokens` again; each layer keeps its length on the device, where a graph changes it."""
+    for layer in cache.layers:
+        layer.cumulative_length.fill_(tokens)
+        if hasattr(layer, "cumulative_length_int"):  # a sliding window counts on the host too
+            layer.cumulative_length_int = tokens

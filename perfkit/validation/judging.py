@@ -1,0 +1,177 @@
+"""Measurements of a machine judged: every timed phase against its prediction, and where the difference comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from perfkit.errors import InvalidValue
+from perfkit.hardware import Choice, Device, choose_device
+from perfkit.measuring.cases import Case, PhaseCase
+from perfkit.measuring.measurement import Machine, Measurement, Point
+from perfkit.measuring.schema import read_measurement
+from perfkit.metrics import mape, worst
+from perfkit.validation.comparing import ComparedPoint, compare
+from perfkit.validation.kernel_times import collect_kernels
+from perfkit.validation.predicting import predict_cases
+from perfkit.validation.speedup import Speedup, find_speedups
+from perfkit.validation.waterfall import Waterfall, explain
+
+ALL_PHASES = "all"
+
+
+class Errors(NamedTuple):
+    """Absolute percentage errors, as fractions, of a predictor (roofline, expected) over the points of a phase."""
+
+    phase: str
+    predictor: str
+    points: int
+    mape: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a measurement says of the predictions for its machine, taken as the device of `choice`."""
+
+    machine: Machine
+    choice: Choice
+    points: tuple[ComparedPoint, ...]
+    errors: tuple[Errors, ...]
+    waterfalls: tuple[Waterfall, ...]
+    speedups: tuple[Speedup, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def device(self) -> Device:
+        """Whose datasheet, or measured rates, the predictions are made from."""
+        return self.choice.device
+
+
+def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None = None) -> Validation:
+    """Measurements of one machine, or files that hold them, against predictions for `gpu` or for the machine's device.
+
+    Of a case that several hold, the last counts.
+
+    Raises:
+        InvalidSpec: a file that is no measurement.
+        InvalidValue: no measurement, machines of several names, no timed phase, or no device known.
+        UnknownName: no such GPU, or a measured model that is not here.
+        UnsupportedPrecision: the device has no engine for what was measured.
+
+    >>> validate([])
+    Traceback (most recent call last):
+    perfkit.errors.InvalidValue: no measurement to validate: name files that `perfkit measure --output` wrote
+    """
+    read = [one if isinstance(one, Measurement) else read_measurement(Path(one)) for one in measurements]
+    machine = _machine_of(read)
+    choice = _device_of(read, gpu)
+    held = {point.case: point for measurement in read for point in measurement.points}
+    phases = {case: point for case, point in held.items() if isinstance(case, PhaseCase)}
+    if not phases:
+        raise InvalidValue(f"{_files(read)}: no phase of a model was measured: `perfkit measure --suite model` does")
+    predicted = predict_cases(choice, phases)
+    points = tuple(compare(case, point, predicted[case]) for case, point in phases.items())
+    kernels = collect_kernels(held.values())
+    return Validation(
+        machine=machine,
+        choice=choice,
+        points=points,
+        errors=tuple(_errors(points)),
+        waterfalls=tuple(
+            explain(machine.kind, point, case, predicted[case], kernels)
+            for case, point in phases.items()
+            if point.timing is not None
+        ),
+        speedups=find_speedups(points),
+        warnings=(
+            *_repeated(read),
+            *_below_roofline(points),
+            *_unstable(held.values()),
+            *_held_back(phases.values()),
+        ),
+    )
+
+
+def _machine_of(measurements: Sequence[Measurement]) -> Machine:
+    if not measurements:
+        raise InvalidValue("no measurement to validate: name files that `perfkit measure --output` wrote")
+    first, *others = measurements
+    for other in others:
+        if other.machine.name != first.machine.name:
+            both = f"{first.file} is of {first.machine.name}, {other.file} of {other.machine.name}"
+            raise InvalidValue(f"measurements of two machines: {both}; validate one machine at a time")
+    return first.machine
+
+
+def _device_of(measurements: Sequence[Measurement], gpu: str | None) -> Choice:
+    machine = measurements[0].machine
+    name = gpu or machine.device
+    if name is None:
+        raise InvalidValue(
+            f"{_files(measurements)}: no device here is {machine.name!r}: run `perfkit measure --suite peaks "
+            "--output this.yaml` on it and pass `--gpu this.yaml`"
+        )
+    return choose_device(name)
+
+
+def _files(measurements: Sequence[Measurement]) -> str:
+    return ", ".join(measurement.file for measurement in measurements)
+
+
+def _errors(points: Sequence[ComparedPoint]) -> Iterator[Errors]:
+    """Of each phase, then of all, for each predictor that spoke of any of its points."""
+    for phase in (*dict.fromkeys(point.case.phase for point in points), ALL_PHASES):
+        members = [point for point in points if phase in (point.case.phase, ALL_PHASES)]
+        roofline = [(point.roofline_s, point.measured_s) for point in members if point.measured_s is not None]
+        expected = [
+            (point.expected_s, point.measured_s)
+            for point in members
+            if point.measured_s is not None and point.expected_s is not None
+        ]
+        for predictor, pairs in (("roofline", roofline), ("expected", expected)):
+            if pairs:
+                yield Errors(phase, predictor, len(pairs), mape(pairs), worst(pairs))
+
+
+# --- warnings
+
+
+def _repeated(measurements: Sequence[Measurement]) -> Iterator[str]:
+    seen: dict[Case, str] = {}
+    for measurement in measurements:
+        for point in measurement.points:
+            if point.case in seen:
+                yield f"{point.case.label}: measured in {seen[point.case]} and in {measurement.file}; the last counts"
+            seen[point.case] = measurement.file
+
+
+def _below_roofline(points: Iterable[ComparedPoint]) -> Iterator[str]:
+    for point in points:
+        if point.roofline_ratio is not None and point.roofline_ratio < 1:
+            yield (
+                f"{point.case.label}: measured below the roofline ({point.roofline_ratio:.2f} of it): "
+                "an error of the count, the spec or the timing"
+            )
+
+
+def _unstable(points: Iterable[Point]) -> Iterator[str]:
+    """How many timings did not settle: what is made of them is as rough as they are."""
+    timings = [(isinstance(point.case, PhaseCase), point.timing) for point in points if point.timing]
+    for what, wanted in (("phases", True), ("kernels", False)):
+        members = [timing for is_phase, timing in timings if is_phase is wanted]
+        shaky = [timing for timing in members if not timing.stable]
+        if shaky:
+            yield f"{len(shaky)} of {len(members)} {what} are unstable: figures made of them are as rough as they are"
+
+
+def _held_back(points: Iterable[Point]) -> Iterator[str]:
+    """What held the clocks back, and in how many points; a roofline at the datasheet's clocks is too fast for these."""
+    counts: dict[str, int] = {}
+    for point in points:
+        for reason in (point.counters.throttle_reasons if point.counters else None) or ():
+            counts[reason] = counts.get(reason, 0) + 1
+    for reason, count in counts.items():
+        yield f"clocks were held back while {count} {'point was' if count == 1 else 'points were'} measured: {reason}"

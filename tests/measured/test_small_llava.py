@@ -1,0 +1,127 @@
+"""A small LLaVA really timed on this CPU, against itself and against a roofline over rates that were measured too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perfkit import analyze, measure
+from perfkit.latency import Prediction
+from perfkit.measuring.cases import PhaseCase
+from perfkit.measuring.cpu import UNKNOWN_CACHE, last_level_cache_bytes
+from perfkit.measuring.measurement import Measurement
+from perfkit.measuring.protocol import Rules, Timing
+from perfkit.models import load_model
+from perfkit.units import Precision
+
+TOKENS, TEXT = 64, 60
+CACHES = 4.5  # times the last cache level: the weights of the tower, and those of the language model, each
+LAYER_BYTES = 4 * (4 * 1024**2 + 2 * 1024 * 4096)  # fp32, of the tower; the language model's are a little larger
+MOST_BYTES = 2 * 2**30  # of either, so that a machine with a huge cache does not build a huge model
+PHASES = ["vision", "projector", "prefill", "decode"]
+RULES = Rules(budget_s=4, minimum_s=1, warmup_s=1.5)
+PEAK_RULES = Rules(budget_s=1.5, minimum_s=0.5, warmup_s=0.5)
+
+pytestmark = pytest.mark.slow
+
+
+def config(layers: int) -> dict[str, object]:
+    text = {
+        "model_type": "llama",
+        "hidden_size": 1024,
+        "intermediate_size": 2816,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 8,
+        "vocab_size": 2048,
+    }
+    vision = {
+        "model_type": "clip_vision_model",
+        "hidden_size": 1024,
+        "image_size": 112,
+        "intermediate_size": 4096,
+        "num_attention_heads": 16,
+        "num_hidden_layers": layers,
+        "patch_size": 14,
+    }
+    return {"model_type": "llava", "text_config": text, "vision_config": vision, "image_token_index": 1}
+
+
+def write_model(folder: Path) -> str:
+    wanted = CACHES * (last_level_cache_bytes() or UNKNOWN_CACHE)
+    if wanted > MOST_BYTES:
+        pytest.skip(f"the last cache level is too large for a small model: {wanted / CACHES / 2**20:.0f} MiB")
+    path = folder / "config.json"
+    path.write_text(json.dumps(config(layers=-int(-wanted // LAYER_BYTES))))
+    return str(path)
+
+
+def run(model: str, output: Path) -> Measurement:
+    return measure(
+        output, model=model, tokens=(TOKENS,), text_tokens=TEXT, precisions=("fp32",), device="cpu", rules=RULES
+    )
+
+
+def predict_by_rates(model: str, device: Path) -> Prediction:
+    """Roofline over rates that this machine reaches now."""
+    measure(device, suite="peaks", precisions=("fp32",), device="cpu", rules=PEAK_RULES)
+    return analyze(str(device), model, tokens=TOKENS, text_tokens=TEXT, precision="fp32")
+
+
+# One test, so that what is timed is timed once, however many workers the tests are spread over.
+def test_two_runs_agree_and_neither_beats_the_roofline_of_measured_rates(tmp_path: Path) -> None:
+    model = write_model(tmp_path)
+    check_weights(model)
+    before = predict_by_rates(model, tmp_path / "before.yaml")
+    first = timings(run(model, tmp_path / "first.json"))
+    between = predict_by_rates(model, tmp_path / "between.yaml")
+    second = timings(run(model, tmp_path / "second.json"))
+    after = predict_by_rates(model, tmp_path / "after.yaml")
+    check_agreement(first, second)
+    check_bound(first, (before, between, after))
+    check_bound(second, (before, between, after))
+    check_one_row_products(after)
+
+
+def timings(measurement: Measurement) -> dict[PhaseCase, Timing]:
+    found = {case: point.timing for case, point in measurement.phases.items() if point.timing}
+    assert [case.phase for case in found] == PHASES
+    return found
+
+
+def check_weights(model: str) -> None:
+    """Those of the tower and of the language model each exceed four times the last cache level."""
+    spec, cache = load_model(model), last_level_cache_bytes() or UNKNOWN_CACHE
+    for part in (spec.vision, spec.text):
+        assert part is not None
+        assert 4 * part.stack.parameters > 4 * cache  # 4 bytes a parameter
+
+
+def check_agreement(first: dict[PhaseCase, Timing], second: dict[PhaseCase, Timing]) -> None:
+    """Medians lie within the stated intervals of each other, or one of the two says that it is unstable."""
+    for case, one in first.items():
+        other = second[case]
+        if one.stable and other.stable:
+            assert one.interval_s is not None
+            assert other.interval_s is not None
+            assert one.interval_s[0] <= other.interval_s[1], case.label
+            assert other.interval_s[0] <= one.interval_s[1], case.label
+
+
+def check_bound(measured: dict[PhaseCase, Timing], predictions: tuple[Prediction, ...]) -> None:
+    """What else runs on the machine can only lower a rate, so of several readings of the rates the fastest counts."""
+    for case, timing in measured.items():
+        bounds = [phase.roofline_s for p in predictions for phase in p.phases if phase.phase == case.phase]
+        assert len(bounds) == len(predictions)
+        assert timing.median_s >= 0.95 * min(bounds), case.label
+
+
+def check_one_row_products(prediction: Prediction) -> None:
+    """Decode is expected at the rate that products of one row reach, not at that of a copy."""
+    rate = prediction.device.gemv[Precision.FP32].value
+    products = [op for op in prediction.ops if op.cost.phase == "decode" and op.cost.kind == "linear"]
+    assert rate is not None
+    assert {op.cost.kernel.m for op in products if op.cost.kernel} == {1}
+    for op in products:
+        assert op.expected_s == pytest.approx(op.cost.bytes / rate, rel=1e-12)
