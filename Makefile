@@ -18,6 +18,7 @@ test:
 # Files made from the program itself; tests fail when they lag behind.
 reports:
 	$(PYTHON) -m scripts.cli_reference
+	$(PYTHON) -m scripts.validation_reports
 
 bench:
 	$(PYTHON) -m benchmarks.start

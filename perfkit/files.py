@@ -7,6 +7,8 @@ from pathlib import Path
 
 from perfkit.errors import MachineError
 
+UNFINISHED = ".part"  # ending of a file that is being written
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write `content`, text as UTF-8, to a new file beside `path`, then put it in its place.
@@ -29,7 +31,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         path = path.resolve()
         if path.exists() and not os.access(path, os.W_OK):  # a new file may be put in its place, but is not wanted
             raise PermissionError(13, "is read-only")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         temporary = Path(name)
         _fill(handle, content)
         temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())

@@ -1,11 +1,13 @@
 """Write reports/validation/ from reports/measured/: a page and a chart a machine, and a page of published timings.
 
-A folder of reports/measured/ is a machine: its measurement files, and device.yaml where no datasheet is taken.
+A folder of reports/measured/ is a machine: its measurement files, and a device file named like the folder where no
+datasheet is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 from perfkit import reports, validate
@@ -15,17 +17,18 @@ from perfkit.validation.judging import Validation
 from perfkit.validation.published import published
 
 ROOT = Path(__file__).parent.parent
-MEASURED = ROOT / "reports" / "measured"
-TARGET = ROOT / "reports" / "validation"
+MEASURED = Path("reports/measured")  # from ROOT, so that pages name files as a reader would
+TARGET = Path("reports/validation")
 WIDTH = 120  # columns of the tables
 HEAD = "Made by `make reports`; do not edit."
 
 
-def pages() -> Iterator[tuple[str, str]]:
-    """Name and text of every page."""
-    yield "published.md", _page("Predictions against published timings", "perfkit validate --published", [_published()])
+def pages() -> Iterator[tuple[Path, str]]:
+    """File and text of every page; to be called in ROOT."""
+    text = _page("Predictions against published timings", "perfkit validate --published", [_text(published())])
+    yield TARGET / "published.md", text
     for folder in machines():
-        yield f"{folder.name}.md", _machine_page(folder)
+        yield TARGET / f"{folder.name}.md", _machine_page(folder)
 
 
 def machines() -> list[Path]:
@@ -35,26 +38,21 @@ def machines() -> list[Path]:
 
 def judge(folder: Path) -> Validation:
     """All measurement files of a machine, judged."""
-    device = folder / "device.yaml"
-    return validate(_files(folder), gpu=str(device) if device.exists() else None)
+    return validate(sorted(folder.glob("*.json")), gpu=_device(folder))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.json"))
+def _device(folder: Path) -> str | None:
+    file = folder / f"{folder.name}.yaml"
+    return file.as_posix() if file.exists() else None
 
 
 def _machine_page(folder: Path) -> str:
-    validation = judge(folder)
-    command = f"perfkit validate {_shown(folder)}/*.json"
-    if (folder / "device.yaml").exists():
-        command += f" --gpu {_shown(folder)}/device.yaml"
+    validation, device = judge(folder), _device(folder)
+    command = f"perfkit validate {folder.as_posix()}/*.json" + (f" --gpu {device}" if device else "")
     parts = [f"![measured against predicted]({folder.name}.svg)", _text(validation)]
-    parts += [f"- {warning}" for warning in validation.warnings]
+    if validation.warnings:
+        parts.append("\n".join(["Warnings:", "", *(f"- {warning}" for warning in validation.warnings)]))
     return _page(f"Predictions against {validation.machine.name}", command, parts)
-
-
-def _published() -> str:
-    return _text(published())
 
 
 def _text(value: reports.Reportable) -> str:
@@ -65,16 +63,13 @@ def _page(title: str, command: str, parts: list[str]) -> str:
     return "\n\n".join([f"# {title}", HEAD, f"    {command}", *parts]) + "\n"
 
 
-def _shown(folder: Path) -> str:
-    return folder.relative_to(ROOT).as_posix()
-
-
 def main() -> None:
     """Write all pages and charts."""
-    for name, text in pages():
-        (TARGET / name).write_text(text, encoding="utf-8")
-    for folder in machines():
-        draw_validation(judge(folder), TARGET / f"{folder.name}.svg")
+    with chdir(ROOT):
+        for file, text in pages():
+            file.write_text(text, encoding="utf-8")
+        for folder in machines():
+            draw_validation(judge(folder), TARGET / f"{folder.name}.svg")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class _Commands(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        typed = [info_name or "perfkit", *args]  # before click takes the arguments apart
+        typed = list(args)  # before click takes the arguments apart
         ctx = super().make_context(info_name, args, parent, **extra)
         ctx.meta["perfkit.typed"] = typed
         return ctx

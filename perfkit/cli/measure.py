@@ -74,16 +74,17 @@ def command(ctx: click.Context, /, form: str, target: float, budget: float | Non
     # Options that were not given keep the defaults of `perfkit.measure`.
     given: dict[str, Any] = {key: values for key in SEVERAL if (values := options.flat(asked.pop(key)))}
     rules = rules_of(asked["suite"], target, budget)
-    progress, typed = Progress(), shlex.join(ctx.find_root().meta["perfkit.typed"])
+    root = ctx.find_root()
+    progress, typed = Progress(), f"{root.info_name} {shlex.join(root.meta['perfkit.typed'])}"
     try:
         measured = measure(**asked, **given, rules=rules, command=typed, progress=progress)
     except KeyboardInterrupt:
-        raise MachineError(_left("interrupted", progress)) from None
+        raise MachineError(_left("interrupted", max(0, progress.begun - 1), progress.total)) from None
     emit(measured, form, None)
     tell("warning", measured.warnings)
-    if progress.done < progress.total:
-        tell("note", [_left("stopped", progress)])
+    if progress.begun < progress.total:
+        tell("note", [_left("stopped", progress.begun, progress.total)])
 
 
-def _left(why: str, progress: Progress) -> str:
-    return f"{why}: {progress.done} of {progress.total} points are measured and kept; --resume goes on with the rest"
+def _left(why: str, done: int, total: int) -> str:
+    return f"{why}: {done} of the {total} points that were left are measured and kept; --resume goes on with the rest"

@@ -22,10 +22,10 @@ Item = TypeVar("Item", bound=Labelled)
 
 
 class Progress:
-    """Goes through items and counts those that are done."""
+    """Goes through items and counts those that were begun."""
 
     def __init__(self) -> None:
-        self.done = 0
+        self.begun = 0
         self.total = 0
 
     @contextmanager
@@ -46,8 +46,8 @@ class Progress:
 
     def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
+            self.begun += 1
             yield item
-            self.done += 1
 
     def _told(self, items: Iterable[Item]) -> Iterator[Item]:
         for number, item in enumerate(items, 1):

@@ -49,8 +49,14 @@ class Backend(Protocol):
     def free_bytes(self) -> int:
         """Memory that could be allocated now."""
 
-    def sampler(self, step: Step, *, flush: bool) -> Callable[[], float]:
-        """Function that makes one timed call; `flush` empties the last cache level before it."""
+    def sampler(self, step: Step, *, flush: bool, meanwhile: Callable[[], object] | None = None) -> Callable[[], float]:
+        """Function that makes one timed call; `flush` empties the last cache level before it.
+
+        `meanwhile` is called while the device works, where host and device are two.
+        """
+
+    def host_s(self, step: Step) -> float | None:
+        """Seconds that the host takes to launch the call on an idle device, None where host and device are one."""
 
     def capture(self, step: Step) -> Step:
         """The step as a graph that is launched at once.

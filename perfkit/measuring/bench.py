@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from perfkit.measuring.backend import Backend, Step
+from perfkit.errors import MachineError, PerfkitError
+from perfkit.measuring.backend import Backend, Step, dtype_of
 from perfkit.measuring.cases import Case, KernelCase, PhaseCase
 from perfkit.measuring.counters import Watch, energy_per_call
 from perfkit.measuring.kernels import kernel_step
@@ -47,7 +49,7 @@ class Bench:
         self._backend = backend
         self._watch = watch
         self._rules = rules
-        self._network: tuple[str, Network] | None = None
+        self._network: tuple[Any, Network] | None = None
         backend.release()  # and again after each case: whatever the caller held before is not the first one's peak
 
     def outcome(self, case: Case) -> Point:
@@ -55,33 +57,33 @@ class Bench:
         _set_tf32(case.precision == "tf32")
         try:
             return self._timed(case)
+        except PerfkitError:
+            raise
         except Exception as error:
+            told = str(error).partition("\n")[0] or type(error).__name__
             if not self._backend.ran_out(error):
-                raise
-            return Point(case, "out of memory", note=str(error).partition("\n")[0] or type(error).__name__)
+                raise MachineError(f"{case.label}: {told}") from error
+            return Point(case, "out of memory", note=told)
         finally:
             self._backend.release()
 
     def _timed(self, case: Case) -> Point:
         step, calls = self._prepare(case)
-        launches = self._launches(case, step)
-        sample = self._backend.sampler(step, flush=case.flushed)
+        launches, host_s = self._launching(case, step)
         if self._watch:
             self._watch.clear()
-
-        def read_and_sample() -> float:
-            seconds = sample() / calls
-            if self._watch:
-                self._watch.read()
-            return seconds
-
+        sample = self._backend.sampler(step, flush=case.flushed, meanwhile=self._read)
         brief = self._rules._replace(minimum_s=KERNEL_S)
-        timing = repeat(read_and_sample, brief if isinstance(case, KernelCase) else self._rules)
+        timing = repeat(lambda: sample() / calls, brief if isinstance(case, KernelCase) else self._rules)
         peak = self._backend.peak_bytes()
         # Energy is asked of whole phases only: a pass of a second for each of a thousand kernels takes too long.
         energy_j = self._energy(step) if isinstance(case, PhaseCase) else None
         counters = self._watch.counters(energy_j) if self._watch else None
-        return Point(case, "ok", timing, counters, launches, peak)
+        return Point(case, "ok", timing, counters, launches, peak, host_s)
+
+    def _read(self) -> None:
+        if self._watch:
+            self._watch.read()
 
     def _prepare(self, case: Case) -> tuple[Step, int]:
         if isinstance(case, KernelCase):
@@ -92,20 +94,22 @@ class Bench:
         return network.step(case), 1
 
     def _network_in(self, precision: str) -> Network:
-        if self._network is None or self._network[0] != precision:
+        dtype = dtype_of(precision)  # one model serves fp32 and tf32
+        if self._network is None or self._network[0] != dtype:
             self._network = None  # the old one goes before the new one comes
             self._backend.release()
-            self._network = precision, Network(self._spec, self._backend, precision)
+            self._network = dtype, Network(self._spec, self._backend, precision)
         return self._network[1]
 
-    def _launches(self, case: Case, step: Step) -> int | None:
+    def _launching(self, case: Case, step: Step) -> tuple[int | None, float | None]:
+        """Launches of a phase, and the host's time for them; of a graph there is one."""
         if isinstance(case, KernelCase):
-            return None
+            return None, None
         if case.runtime == "graph":
-            return 1
+            return 1, self._backend.host_s(step)
         if step.before:
             step.before()
-        return count_launches(step.call)
+        return count_launches(step.call), self._backend.host_s(step)
 
     def _energy(self, step: Step) -> float | None:
         def call() -> None:

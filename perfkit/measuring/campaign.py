@@ -16,7 +16,7 @@ from perfkit.measuring.cases import PHASES, SUITES, Case
 from perfkit.measuring.journal import open_journal
 from perfkit.measuring.measurement import Measurement, Run
 from perfkit.measuring.protocol import Rules
-from perfkit.measuring.results import check_ending, write_result
+from perfkit.measuring.results import check_output, write_result
 from perfkit.measuring.room import check_room
 from perfkit.measuring.suites import Asked, cases_of, rules_of
 from perfkit.models import DEFAULT_MODEL, load_model
@@ -66,7 +66,7 @@ def measure(
     0.01623
     """
     written = Path(output)
-    check_ending(parse_choice("--suite", suite, SUITES), written)
+    check_output(parse_choice("--suite", suite, SUITES), written, resume=resume)
     backend, spec = open_backend(device), load_model(model)
     asked = Asked(suite, tokens, text_tokens, batches, precisions, attentions, runtimes, phases, flush)
     cases = cases_of(asked, spec, backend)
@@ -89,6 +89,6 @@ def measure(
 def _until(cases: Iterable[Case], stop_after_s: float | None) -> Iterator[Case]:
     start = time.monotonic()
     for case in cases:
-        if stop_after_s is not None and time.monotonic() - start >= stop_after_s:
-            return
         yield case
+        if stop_after_s is not None and time.monotonic() - start >= stop_after_s:
+            return  # before the next is asked for, and shown

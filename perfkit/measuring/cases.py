@@ -7,6 +7,7 @@ from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from perfkit.counting import workload_of
+from perfkit.errors import InvalidValue
 from perfkit.kernel_shapes import KernelShape
 from perfkit.models.spec import ModelSpec
 
@@ -88,10 +89,11 @@ def phase_cases(spec: ModelSpec, grid: Grid, *, flushed: bool = False) -> list[P
     """Cases of a grid, grouped by precision and attention, since these change the model itself.
 
     Raises:
-        InvalidValue: more visual tokens than the model makes, counts out of range.
+        InvalidValue: more visual tokens than the model makes, counts out of range, tokens beyond a sliding window.
     """
     for tokens, batch in product(grid.tokens, grid.batches):
         workload_of(spec, tokens=tokens, text_tokens=grid.text_tokens, batch=batch)  # refuses what cannot be
+        _check_window(spec, tokens + grid.text_tokens)
     found = (
         case._replace(flushed=flushed)
         for precision, attention, batch in product(grid.precisions, grid.attentions, grid.batches)
@@ -100,6 +102,13 @@ def phase_cases(spec: ModelSpec, grid: Grid, *, flushed: bool = False) -> list[P
         if case.phase in grid.phases
     )
     return list(dict.fromkeys(found))
+
+
+def _check_window(spec: ModelSpec, tokens: int) -> None:
+    """What lies beyond a sliding window is counted as if it were seen, so it must not be timed otherwise."""
+    window = spec.text.stack.attention.sliding_window if spec.text else None
+    if window is not None and tokens >= window:
+        raise InvalidValue(f"{tokens} tokens reach the sliding window of {spec.name} ({window}): measure fewer")
 
 
 def _cases_of(

@@ -60,7 +60,13 @@ class CpuBackend:
         room = [limit for paths in LIMITS if (limit := _room(*paths)) is not None]
         return min(_meminfo("MemAvailable"), *room) if room else _meminfo("MemAvailable")
 
-    def sampler(self, step: Step, *, flush: bool) -> Callable[[], float]:
+    def sampler(
+        self,
+        step: Step,
+        *,
+        flush: bool,
+        meanwhile: Callable[[], object] | None = None,  # noqa: ARG002  # the interface's: here nothing works beside the call
+    ) -> Callable[[], float]:
         """One call between two readings of the clock."""
 
         def sample() -> float:
@@ -73,6 +79,10 @@ class CpuBackend:
             return (time.perf_counter_ns() - start) * 1e-9
 
         return sample
+
+    def host_s(self, step: Step) -> float | None:  # noqa: ARG002  # the interface's
+        """The CPU is the device."""
+        return None
 
     def capture(self, step: Step) -> Step:  # noqa: ARG002  # the interface's
         """No CPU has graphs."""

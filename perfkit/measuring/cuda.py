@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import platform
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from statistics import median
 from typing import Any
 
 from perfkit.measuring.backend import Step, library_versions
@@ -14,6 +16,7 @@ from perfkit.measuring.measurement import Machine
 from perfkit.measuring.nvml import device_of_name, driver_version
 
 FLUSH_CACHES = 4  # times the L2: what is written over to empty it
+HOST_CALLS = 5  # whose median is what the host takes to launch a step
 WARM_CALLS = 3  # before a capture, so that libraries have made their handles and workspaces
 UNKNOWN_CACHE = 128 * 2**20  # assumed where torch does not say the L2's size
 
@@ -31,6 +34,8 @@ class CudaBackend:
         self._torch = torch
         self._properties: Any = torch.cuda.get_device_properties(self.device)
         self._scratch: Any = None
+        # One for all captures: cuBLAS keeps a workspace for every stream that it saw.
+        self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -60,7 +65,7 @@ class CudaBackend:
         held = self._torch.cuda.memory_reserved(self.device) - self._torch.cuda.memory_allocated(self.device)
         return int(free + held)
 
-    def sampler(self, step: Step, *, flush: bool) -> Callable[[], float]:
+    def sampler(self, step: Step, *, flush: bool, meanwhile: Callable[[], object] | None = None) -> Callable[[], float]:
         """One call between two events on an idle device, so that launches of the host count where they are slower."""
         torch = self._torch
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -74,27 +79,45 @@ class CudaBackend:
             start.record()
             step.call()
             end.record()
+            if meanwhile:
+                meanwhile()
             end.synchronize()
             return float(start.elapsed_time(end)) * 1e-3  # milliseconds
 
         return sample
 
+    def host_s(self, step: Step) -> float | None:
+        """Median of a few calls, each on an idle device and not waited for."""
+        taken = []
+        for _ in range(HOST_CALLS):
+            if step.before:
+                step.before()
+            self.synchronize()
+            start = time.perf_counter()
+            step.call()
+            taken.append(time.perf_counter() - start)
+        self.synchronize()
+        return median(taken)
+
     def capture(self, step: Step) -> Step:
         """The step captured into a CUDA graph, after warm calls on a side stream as torch asks for it."""
-        torch = self._torch
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        torch, stream, current = self._torch, self._side, self._torch.cuda.current_stream()
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             for _ in range(WARM_CALLS):
                 if step.before:
                     step.before()
                 step.call()
-        torch.cuda.current_stream().wait_stream(stream)
+        current.wait_stream(stream)
         if step.before:
             step.before()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            kept = step.call()  # its tensors live in the graph's memory, and must not be freed before it
+        try:
+            with torch.cuda.graph(graph, stream=stream):
+                kept = step.call()  # its tensors live in the graph's memory, and must not be freed before it
+        except BaseException:
+            torch.cuda.set_stream(current)  # a capture that fails leaves its own stream behind
+            raise
 
         def replay() -> object:
             graph.replay()
@@ -105,7 +128,7 @@ class CudaBackend:
     def watch(self) -> AbstractContextManager[Watch | None]:
         """NVML's counters of this very card, whatever number CUDA gives it."""
         uuid = getattr(self._properties, "uuid", None)
-        return watch_gpu(f"GPU-{uuid}" if uuid is not None else None)
+        return watch_gpu(None if uuid is None else str(uuid))
 
     def synchronize(self) -> None:
         """Wait for the device."""

@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 
 from perfkit.errors import InvalidSpec, MachineError
-from perfkit.files import write_whole
+from perfkit.files import UNFINISHED, write_whole
 from perfkit.measuring.cases import Case
 from perfkit.measuring.measurement import Machine, Measurement, Point, Run
 from perfkit.measuring.schema import line_of, read_measurement, text_of
@@ -76,13 +76,17 @@ def _standing(path: Path, machine: Machine) -> tuple[tuple[Run, ...], tuple[Poin
         return (), ()
     earlier = read_measurement(path)
     if earlier.machine.name != machine.name or earlier.machine.libraries != machine.libraries:
-        old, new = _identity(earlier.machine), _identity(machine)
-        raise InvalidSpec(f"{path} was measured on another machine ({old}) than this ({new}): name another file")
+        differ = _differences(earlier.machine, machine)
+        raise InvalidSpec(f"{path} was measured on another machine than this ({differ}): name another file")
     return earlier.runs, earlier.points
 
 
-def _identity(machine: Machine) -> str:
-    return ", ".join([machine.name, *(f"{name} {version}" for name, version in machine.libraries.items())])
+def _differences(old: Machine, new: Machine) -> str:
+    """Product name and library versions that are not the same, old and new."""
+    pairs = {"name": (old.name, new.name)}
+    for library in dict.fromkeys((*old.libraries, *new.libraries)):
+        pairs[library] = (old.libraries.get(library, "none"), new.libraries.get(library, "none"))
+    return ", ".join(f"{what}: {before}, now {now}" for what, (before, now) in pairs.items() if before != now)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def _claimed(path: Path) -> Iterator[None]:
     except OSError as error:
         raise MachineError(f"cannot write {path}: {error.strerror}") from None
     try:
-        for left in target.parent.glob(f".{escape(target.name)}.????????"):  # of a run that was killed while it wrote
+        for left in target.parent.glob(f".{escape(target.name)}.*{UNFINISHED}"):  # of a run that was killed as it wrote
             left.unlink()
         yield
     finally:

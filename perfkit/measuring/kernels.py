@@ -105,12 +105,13 @@ _COLUMNS = (
 def kernel_table(measurement: Measurement) -> Table:
     """Timed kernels, one row a shape: `measured_s` is the median of one launch.
 
-    `runs` counts the library versions that a time is the median of: always 1 here. What ran out of memory is left out.
+    `runs` counts the library versions that a time is the median of: always 1 here. What ran out of memory is left out,
+    and so is what was timed after an emptied cache: one call by itself, launch included, is no row of such a table.
     """
     rows = [
         _row(measurement, case, point.timing.median_s)
         for case, point in measurement.kernels.items()
-        if point.timing is not None
+        if point.timing is not None and not case.flushed
     ]
     return Table(_COLUMNS, tuple(rows), title=f"Kernels of {measurement.machine.name}")
 

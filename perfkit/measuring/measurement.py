@@ -32,7 +32,7 @@ class Machine(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One call of `perfkit measure` that added points: when (UTC), how, and by which version."""
+    """One call of `perfkit measure` on the file: when (UTC), how, and by which version."""
 
     date: str
     command: str
@@ -43,8 +43,8 @@ class Run(NamedTuple):
 class Point:
     """Outcome of a case. `timing` is None where it did not run, and `note` then says why.
 
-    `launches`: operators that one call sends to the device, views left out. `peak_memory_bytes`: most that torch held
-    while it ran. Counters, peak and launches are None where they cannot be had.
+    `launches`: operators that one call sends to the device, views left out; `host_s`: what the host takes to launch
+    them. `peak_memory_bytes`: most that torch held while it ran. Each of these is None where it cannot be had.
     """
 
     case: Case
@@ -53,6 +53,7 @@ class Point:
     counters: Counters | None = None
     launches: int | None = None
     peak_memory_bytes: int | None = None
+    host_s: float | None = None
     note: str | None = None
 
 
@@ -78,7 +79,10 @@ class Measurement:
     @property
     def warnings(self) -> list[str]:
         """Points to be careful with: unstable ones, and those that memory did not hold."""
-        return [f"{point.case.label}: {problem}" for point in self.points if (problem := _problem(point))]
+        phases = [f"{case.label}: {problem}" for case, point in self.phases.items() if (problem := _problem(point))]
+        kernels = [problem for point in self.kernels.values() if (problem := _problem(point))]
+        listed = f"{len(kernels)} of {len(self.kernels)} kernels are unstable or did not run: see their rows"
+        return [*phases, listed] if kernels else phases
 
 
 def _problem(point: Point) -> str | None:

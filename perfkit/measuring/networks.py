@@ -108,32 +108,57 @@ class Network:
 
     def _decode(self, case: PhaseCase) -> Step:
         """One token against a cache of the prompt, which is put back to the prompt before each call."""
-        cached = case.visual_tokens + case.text_tokens
-        ids, module = self._ids(case.batch, 1), self.module
-        cache = self._static_cache(cached) if case.runtime == "graph" else self._growing_cache()
-        for layer in range(self._layers):
-            cache.update(self._cached(case.batch, cached), self._cached(case.batch, cached), layer)
+        return self._decode_by_graph(case) if case.runtime == "graph" else self._decode_eagerly(case)
 
+    def _decode_eagerly(self, case: PhaseCase) -> Step:
+        """Hugging Face's growing cache, which each step concatenates anew."""
+        from transformers import DynamicCache
+
+        cache = self._filled(DynamicCache(), case)
+        prompt = [(layer.keys, layer.values) for layer in cache.layers]
+
+        def put_back() -> None:
+            # The very tensors: a crop would leave views, and views are slower to concatenate.
+            for layer, (keys, values) in zip(cache.layers, prompt, strict=True):
+                layer.keys, layer.values = keys, values
+
+        return Step(self._one_token(case, cache, mask=None), put_back)
+
+    def _decode_by_graph(self, case: PhaseCase) -> Step:
+        """A static cache of just the length needed, its lengths on the device, where the graph advances them."""
+        from transformers import StaticCache
+
+        tokens = case.visual_tokens + case.text_tokens
+        config, device = self.module.config.get_text_config(), self._backend.device
+        cache = self._filled(StaticCache(config=config, max_cache_len=tokens + 1), case)
+        lengths = self._torch.full((self._layers,), tokens, device=device)
+        for layer, length in zip(cache.layers, lengths, strict=True):
+            layer.cumulative_length = length  # one tensor for all, so that putting back is one operation
         # Ready-made: making one copies from the host, which a capture forbids. All of the cache is seen.
-        mask = self._torch.zeros_like(self._random(case.batch, 1, 1, cached + 1)) if case.runtime == "graph" else None
+        mask = self._torch.zeros((case.batch, 1, 1, tokens + 1), device=device, dtype=self._dtype)
+
+        def put_back() -> None:
+            lengths.fill_(tokens)
+            for layer in cache.layers:
+                if hasattr(layer, "cumulative_length_int"):  # a sliding window counts on the host too
+                    layer.cumulative_length_int = tokens
+
+        return self._backend.capture(Step(self._one_token(case, cache, mask), put_back))
+
+    def _one_token(self, case: PhaseCase, cache: Any, mask: Any) -> Any:
+        ids, module = self._ids(case.batch, 1), self.module
 
         def decode() -> object:
             said = module(input_ids=ids, past_key_values=cache, attention_mask=mask, use_cache=True, logits_to_keep=1)
             return said.logits
 
-        if case.runtime == "graph":
-            return self._backend.capture(Step(decode, lambda: _set_length(cache, cached)))
-        return Step(decode, lambda: _shorten(cache, cached))
+        return decode
 
-    def _growing_cache(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache()
-
-    def _static_cache(self, cached: int) -> Any:
-        from transformers import StaticCache
-
-        return StaticCache(config=self.module.config.get_text_config(), max_cache_len=cached + 1)
+    def _filled(self, cache: Any, case: PhaseCase) -> Any:
+        tokens = case.visual_tokens + case.text_tokens
+        for layer in range(self._layers):
+            cache.update(self._cached(case.batch, tokens), self._cached(case.batch, tokens), layer)
+        return cache
 
     def _cached(self, batch: int, tokens: int) -> Any:
         """Keys, or values, of one layer: (batch, key heads, tokens, head width)."""
@@ -184,7 +209,10 @@ def _fill(module: Any) -> None:
 
     block: Any = None
     with torch.no_grad():
-        for parameter in module.parameters():
+        for name, parameter in module.named_parameters():
+            if parameter.dim() == 1 and name.endswith("weight"):  # scales of norms; small ones would hide positions
+                parameter.fill_(1)
+                continue
             if block is None:
                 generator = torch.Generator(parameter.device).manual_seed(0)
                 block = torch.empty(BLOCK, device=parameter.device).normal_(0, DEVIATION, generator=generator)
@@ -194,18 +222,3 @@ def _fill(module: Any) -> None:
             if whole:
                 flat[:whole].view(-1, BLOCK).copy_(block)
             flat[whole:].copy_(block[: flat.numel() - whole])
-
-
-def _shorten(cache: Any, tokens: int) -> None:
-    """Let a growing cache hold `tokens` again. A crop by nothing empties it in some versions."""
-    excess = cache.get_seq_length() - tokens
-    if excess:
-        cache.crop(-excess)
-
-
-def _set_length(cache: Any, tokens: int) -> None:
-    """Let a static cache hold `tokens` again; each layer keeps its length on the device, where a graph changes it."""
-    for layer in cache.layers:
-        layer.cumulative_length.fill_(tokens)
-        if hasattr(layer, "cumulative_length_int"):  # a sliding window counts on the host too
-            layer.cumulative_length_int = tokens

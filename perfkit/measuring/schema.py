@@ -49,6 +49,7 @@ def point_document(point: Point) -> dict[str, Any]:
         "timing": None if point.timing is None else _timing_document(point.timing),
         "counters": None if point.counters is None else point.counters._asdict(),
         "launches": point.launches,
+        "host_s": None if point.host_s is None else _rounded(point.host_s),
         "peak_memory_bytes": point.peak_memory_bytes,
         "note": point.note,
     }
@@ -148,6 +149,7 @@ def _point(section: Section) -> Point:
         timing=_or_none(section, "timing", lambda key: _timing(section.section(key))),
         counters=_or_none(section, "counters", lambda key: _counters(section.section(key))),
         launches=_or_none(section, "launches", lambda key: _whole(section, key)),
+        host_s=_or_none(section, "host_s", lambda key: _number(section, key)),
         peak_memory_bytes=_or_none(section, "peak_memory_bytes", lambda key: _whole(section, key)),
         note=_or_none(section, "note", section.text),
     )
@@ -184,7 +186,7 @@ def _may_hold(key: str, value: object) -> bool:
 
 def _timing(section: Section) -> Timing:
     samples, stable = section.raw("samples_s"), section.raw("stable")
-    if not isinstance(samples, list) or not all(isinstance(s, float) for s in samples):
+    if not isinstance(samples, list) or any(isinstance(s, bool) or not isinstance(s, int | float) for s in samples):
         raise InvalidSpec(f"{section.where}: samples_s must be a list of numbers")
     if not isinstance(stable, bool):
         raise InvalidSpec(f"{section.where}: stable must be true or false, not {shown(stable)}")

@@ -106,15 +106,15 @@ def _summary(validation: PublishedValidation) -> Table:
         Column("paper", "paper"),
         Column("device", "device"),
         Column("points", "points", "n", 7),
-        *(_predictor_column(name, "x") for name in predictors),
+        *(_predictor_column(name, "share") for name in predictors),
     )
     rows = []
     for points in validation.by_source():
         place = (points[0].paper.name, points[0].device)
         errors = [found.get((*place, name)) for name in predictors]
-        rows.append((*place, len(points), *(100 * error.mape if error else None for error in errors)))
+        rows.append((*place, len(points), *(error.mape if error else None for error in errors)))
     notes = ("A roofline is a bound, not a guess: its error is how far the measured runs stay behind the datasheet.",)
-    return Table(columns, tuple(rows), title="Mean absolute percentage error, in %", notes=notes)
+    return Table(columns, tuple(rows), title="Mean absolute percentage error", notes=notes)
 
 
 def _predictor_column(name: str, unit: str) -> Column:

@@ -37,7 +37,7 @@ class ComparedPoint(NamedTuple):
 
     @property
     def roofline_s(self) -> float:
-        """No run of these kernels is faster at the datasheet's clocks."""
+        """No run of these kernels is faster at the rates that the device is said to have."""
         return float(self.predicted.roofline_s)
 
     @property

@@ -88,6 +88,7 @@ def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None =
         speedups=find_speedups(points),
         warnings=(
             *_repeated(read),
+            *_mixed(read),
             *_below_roofline(points),
             *_unstable(held.values()),
             *_held_back(phases.values()),
@@ -148,12 +149,21 @@ def _repeated(measurements: Sequence[Measurement]) -> Iterator[str]:
             seen[point.case] = measurement.file
 
 
+def _mixed(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Libraries of which the files have several versions: kernels of one do not explain phases of another."""
+    for library in dict.fromkeys(name for measurement in measurements for name in measurement.machine.libraries):
+        versions = [measurement.machine.libraries.get(library, "none") for measurement in measurements]
+        if len(set(versions)) > 1:
+            yield f"measured with several versions of {library}: {', '.join(dict.fromkeys(versions))}"
+
+
 def _below_roofline(points: Iterable[ComparedPoint]) -> Iterator[str]:
     for point in points:
-        if point.roofline_ratio is not None and point.roofline_ratio < 1:
+        high_s = (point.interval_s or (0.0, point.measured_s))[1]  # what the timing itself leaves open is no error
+        if high_s is not None and high_s < point.roofline_s:
             yield (
-                f"{point.case.label}: measured below the roofline ({point.roofline_ratio:.2f} of it): "
-                "an error of the count, the spec or the timing"
+                f"{point.case.label}: measured below the roofline ({point.roofline_ratio:.2f} of it): an error of "
+                "the count, the spec or the timing, or a cache kept what is counted as traffic"
             )
 
 

@@ -13,6 +13,7 @@ from perfkit.measuring.cases import KernelCase
 from perfkit.measuring.kernel_costs import LAUNCH
 from perfkit.measuring.measurement import Point
 from perfkit.ops import OpCost
+from perfkit.units import Precision
 
 
 class KernelTime(NamedTuple):
@@ -43,7 +44,7 @@ class KernelTimes(NamedTuple):
         if op.kernel is None:
             return None
         shape, size = _split(op.kernel)
-        known = self.lines.get(_Line(shape, op.engine.value), {})
+        known = self.lines.get(_Line(shape, _precision_of(op)), {})
         if size in known:
             return KernelTime(known[size], exact=True)
         seconds = interpolate(known, size)
@@ -65,6 +66,11 @@ def collect_kernels(points: Iterable[Point]) -> KernelTimes:
         shape, size = _split(case.shape)
         lines.setdefault(_Line(shape, case.precision), {})[size] = timing.median_s
     return KernelTimes(lines, median(launches) if launches else None)
+
+
+def _precision_of(op: OpCost) -> str:
+    """As kernels are listed: TF32 is a way to multiply, and what has no products is then an fp32 kernel."""
+    return "fp32" if op.engine is Precision.TF32 and not op.multiplies else op.engine.value
 
 
 def interpolate(known: dict[float, float], size: float) -> float | None:

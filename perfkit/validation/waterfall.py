@@ -75,7 +75,7 @@ def explain(kind: str, point: Point, case: PhaseCase, predicted: PredictedPhase,
         measured_s=point.timing.median_s,
         roofline_s=predicted.total.roofline_s,
         kernels_s=total,
-        launch_s=launch_gaps_s(kind, case.runtime, point.launches, kernels.launch_s, total, inside),
+        launch_s=launch_gaps_s(kind, point, total, kernels.launch_s, inside),
         shares={basis: _seconds_by(basis, ops) / total for basis in BASES},
         unmeasured=tuple(dict.fromkeys(op.name for op in ops if not op.measured)),
     )
@@ -96,21 +96,28 @@ def _seconds_by(basis: str, ops: Iterable[_Kernels]) -> float:
 
 
 def launch_gaps_s(
-    kind: str, runtime: str, launches: int | None, launch_s: float | None, kernels_s: float, inside: int = 0
+    kind: str, point: Point, kernels_s: float, launch_s: float | None = None, inside: int = 0
 ) -> float | None:
-    """Seconds that launches add to kernels of `kernels_s`; None where launches or their cost are not known.
+    """Seconds that launches add to kernels of `kernels_s`; None where nothing tells what they cost.
 
-    A GPU computes while the host launches, and waits only for what the host takes longer; a graph is launched at
-    once. On a CPU the same threads launch and compute, so launches add up, save the `inside` ones that the measured
-    times of kernels hold already.
+    A GPU computes while the host launches, and waits only for what the host takes longer: the time that was measured
+    for launching the call, or else its launches at `launch_s` each. A graph is launched at once. On a CPU the same
+    threads launch and compute, so launches add up, save the `inside` ones that measured kernels hold already.
 
-    >>> launch_gaps_s("cuda", "eager", 1000, 5e-6, 0.003)  # 1000 * 5 us - 3 ms
+    >>> decode = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa")
+    >>> launch_gaps_s("cuda", Point(decode, "ok", launches=1000), 0.003, launch_s=5e-6)  # 1000 * 5 us - 3 ms
     0.002
-    >>> launch_gaps_s("cpu", "eager", 1000, 5e-6, 0.003, inside=600)  # 400 * 5 us
+    >>> launch_gaps_s("cuda", Point(decode, "ok", launches=1000, host_s=0.0125), 0.0025)  # 12.5 - 2.5 ms
+    0.01
+    >>> launch_gaps_s("cpu", Point(decode, "ok", launches=1000), 0.003, launch_s=5e-6, inside=600)  # 400 * 5 us
     0.002
     """
-    if kind == "cuda" and runtime == "graph":
+    if kind == "cuda" and point.host_s is not None:
+        return max(0.0, point.host_s - kernels_s)
+    if kind == "cuda" and isinstance(point.case, PhaseCase) and point.case.runtime == "graph":
         return 0.0
-    if launches is None or launch_s is None:
+    if point.launches is None or launch_s is None:
         return None
-    return max(0, launches - inside) * launch_s if kind == "cpu" else max(0.0, launches * launch_s - kernels_s)
+    if kind == "cpu":
+        return max(0, point.launches - inside) * launch_s
+    return max(0.0, point.launches * launch_s - kernels_s)

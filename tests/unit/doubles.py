@@ -123,12 +123,14 @@ class Gpu:
         self.done_ms = self.end_ms
 
     @contextmanager
-    def graph(self, graph: Graph) -> Iterator[None]:
+    def graph(self, graph: Graph, stream: Stream | None = None) -> Iterator[None]:
         self.capturing = graph
         self.log.append("capture")
+        self.streams.append(stream.name if stream else "torch's own")
         try:
             yield
             graph.captured = True
+            self.streams.pop()  # not after an error: torch leaves its stream behind then
         finally:
             self.capturing = None
             self.log.append("captured")
@@ -140,6 +142,9 @@ class Gpu:
             yield
         finally:
             self.streams.pop()
+
+    def set_stream(self, stream: Stream) -> None:
+        self.streams[:] = [stream.name]
 
     def current_stream(self) -> Stream:
         return Stream(self, self.streams[-1])

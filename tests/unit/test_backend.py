@@ -355,7 +355,7 @@ def test_a_step_is_captured_after_warm_calls_on_a_side_stream(gpu):
         "default waits for side",
         "before",
         "capture",
-        "kernel",
+        "kernel on side",
         "captured",
     ]
     assert captured.call() == "d"  # the capture's own result, after those of three warm calls
@@ -390,6 +390,28 @@ def test_an_error_while_capturing_is_raised(gpu):
     with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
         CudaBackend().capture(Step(call))
     assert gpu.capturing is None
+    assert gpu.streams == ["default"]
+
+
+def test_counters_are_read_while_the_device_works(gpu):
+    step = Step(lambda: gpu.launch(2.0))
+    sample = CudaBackend().sampler(step, flush=False, meanwhile=lambda: gpu.log.append("read"))
+    assert sample() == pytest.approx(2e-3)
+    assert gpu.log == ["synchronize", "record", "kernel", "record", "read", "wait for event"]
+
+
+def test_the_host_is_timed_on_an_idle_device_without_waiting(gpu, monkeypatch):
+    # Calls of 1, 2, 3, 4 and 100 ms: the median is 3 ms.
+    ends = [(10 * i, 10 * i + taken) for i, taken in enumerate((1, 2, 3, 4, 100))]
+    clock = iter([1e-3 * moment for pair in ends for moment in pair])
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    host_s = CudaBackend().host_s(Step(gpu.launch, lambda: gpu.launch(0.0, "before")))
+    assert host_s == pytest.approx(3e-3)
+    assert gpu.log == [*["before", "synchronize", "kernel"] * 5, "synchronize"]
+
+
+def test_a_cpu_is_host_and_device():
+    assert CpuBackend().host_s(Step(lambda: None)) is None
 
 
 def test_peak_and_release(gpu):

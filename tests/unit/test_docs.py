@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from perfkit.hardware import device_ids, load_device
 from perfkit.models import FAMILIES, preset_names
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("reports/*/*.md")]
 README = (ROOT / "README.md").read_text()
 
 
@@ -111,6 +112,18 @@ def test_the_command_line_reference_is_current() -> None:
         run, cwd=ROOT / "scripts", env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
     )
     assert (ROOT / "docs/cli.md").read_text() == done.stdout, "run `make reports`"
+
+
+def test_the_validation_reports_are_current() -> None:
+    script = (
+        "import json; from scripts.validation_reports import pages; print(json.dumps({str(f): t for f, t in pages()}))"
+    )
+    run = [sys.executable, "-c", script]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True)
+    written = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "reports/validation").glob("*.md")}
+    assert written == json.loads(done.stdout), "run `make reports`"
+    for folder in (ROOT / "reports/measured").iterdir():
+        assert not folder.is_dir() or (ROOT / f"reports/validation/{folder.name}.svg").is_file()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -71,15 +71,13 @@ def caches(monkeypatch):
     """Caches of the steps made from now on."""
     made = []
 
-    def remembering(make):
-        def remember(self, *arguments):
-            made.append(make(self, *arguments))
-            return made[-1]
+    fill = Network._filled
 
-        return remember
+    def remember(self, *arguments):
+        made.append(fill(self, *arguments))
+        return made[-1]
 
-    for name in ("_growing_cache", "_static_cache"):
-        monkeypatch.setattr(Network, name, remembering(getattr(Network, name)))
+    monkeypatch.setattr(Network, "_filled", remember)
     return made
 
 
@@ -167,6 +165,34 @@ def test_decode_over_a_static_cache_computes_what_eager_decode_does(models, fami
     torch.manual_seed(8)
     other = run(network.step(case(network, "decode")))
     assert not torch.allclose(found[0], other, rtol=1e-3, atol=1e-5)  # the cache does count
+
+
+@every_family
+def test_a_static_cache_that_is_one_token_off_would_be_seen(models, family, monkeypatch):
+    network, made = models(family), caches(monkeypatch)
+    step = network.step(case(network, "decode", "graph"))
+    right = run(step)
+    step.before()
+    for layer in made[0].layers:
+        layer.cumulative_length.sub_(1)
+    assert not torch.allclose(right, step.call(), rtol=1e-3, atol=1e-4)
+
+
+@every_family
+def test_a_growing_cache_is_put_back_whole(models, family, monkeypatch):
+    network, made = models(family), caches(monkeypatch)
+    step = network.step(case(network, "decode"))
+    prompt = [layer.keys for layer in made[0].layers]
+    run(step)
+    step.before()
+    # The very tensors: a view of what the step made would be slower to go on from.
+    assert all(layer.keys is keys for layer, keys in zip(made[0].layers, prompt, strict=True))
+    assert all(keys.is_contiguous() for keys in prompt)
+
+
+def test_scales_of_norms_are_one_and_other_weights_are_not(models):
+    for name, parameter in models("llama").module.named_parameters():
+        assert bool((parameter == 1).all()) is ("norm" in name), name
 
 
 def test_the_cache_is_of_the_key_heads_alone(models, monkeypatch):

@@ -9,7 +9,7 @@ from perfkit.kernel_shapes import KernelShape, bmm, gemm, over_rows
 from perfkit.measuring.cases import KernelCase, PhaseCase
 from perfkit.measuring.measurement import Machine, Measurement, Point
 from perfkit.measuring.protocol import Timing
-from perfkit.ops import OpCost
+from perfkit.ops import OpCost, Place, activation, linear
 from perfkit.units import Precision
 from perfkit.validation.judging import validate
 from perfkit.validation.kernel_times import collect_kernels, interpolate
@@ -233,15 +233,33 @@ def test_interpolation_needs_a_neighbour_on_either_side():
     ],
 )
 def test_launch_gaps(kind, runtime, launches, cost, expected):
-    found = launch_gaps_s(kind, runtime, launches, cost, kernels_s=0.003)
+    case = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa", runtime)
+    found = launch_gaps_s(kind, Point(case, "ok", launches=launches), 0.003, cost)
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(("runtime", "host_s", "expected"), [("eager", 0.012, 0.009), ("graph", 1e-5, 0.0)])
+def test_the_measured_time_of_the_host_tells_the_gaps(runtime, host_s, expected):
+    # 12 ms of the host, 3 of kernels; 1000 bare launches of 5 us would explain 2 of the 9 ms alone.
+    case = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa", runtime)
+    point = Point(case, "ok", launches=1000, host_s=host_s)
+    assert launch_gaps_s("cuda", point, 0.003, 5e-6) == pytest.approx(expected)
+
+
+def test_kernels_without_products_of_a_tf32_run_are_those_of_fp32():
+    place = Place("projector", 1, *[Precision.TF32] * 4)
+    kernels = collect_kernels([Point(KernelCase(GELU, "fp32"), "ok", Timing((1e-5,), 0, stable=True))])
+    found = kernels.find(activation(place, "act", 576, 4096, "gelu"))
+    assert found is not None
+    assert (found.seconds, found.exact) == (1e-5, True)
+    assert kernels.find(linear(place, "linear_1", 576, 1024, 4096)) is None
 
 
 def test_on_a_cpu_measured_kernels_hold_their_own_launches(gpu):
     # 10 launches of 50 us, 2 of them within the two products that were timed: 8 * 50.
     fall = waterfall(gpu, 1000, kernel(FIRST, 60), kernel(SECOND, 200), launch(50), launches=10, kind="cpu")
     assert fall.launch_s == pytest.approx(400 * US)
-    assert launch_gaps_s("cpu", "eager", 3, 50e-6, 0.0, inside=5) == 0
+    assert launch_gaps_s("cpu", Point(CASE, "ok", launches=3), 0.0, 50e-6, inside=5) == 0
 
 
 def test_a_graph_has_no_gaps_though_launches_are_unknown(gpu):
