@@ -26,7 +26,7 @@ ORDER = (
     ("documents", "kernel_shapes"),
     ("tables",),
     ("hardware", "workload", "ops"),
-    ("models", "reduction", "prices"),
+    ("attention", "models", "reduction", "prices"),
     ("counting", "conventions", "tracing"),
     ("parallel",),
     ("memory",),

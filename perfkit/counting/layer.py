@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from perfkit import ops
+from perfkit.attention import AttentionShape, eager_attention, fused_attention
 from perfkit.models.spec import FeedForwardSpec, StackSpec
-from perfkit.ops import AttentionShape, OpCost, Place
+from perfkit.ops import OpCost, Place
 from perfkit.units import Amount
 from perfkit.workload import WEIGHT_GROUP, Execution
 
@@ -71,8 +72,8 @@ def _attention_block(
 def attention_ops(place: Place, name: str, shape: AttentionShape, execution: Execution) -> tuple[OpCost, ...]:
     """Attention by the kernels of the execution: one, or three through memory."""
     if execution.attention == "eager":
-        return ops.eager_attention(place, name, shape)
-    return (ops.fused_attention(place, name, shape),)
+        return eager_attention(place, name, shape)
+    return (fused_attention(place, name, shape),)
 
 
 def _feed_forward(ffn: FeedForwardSpec, place: Place, weights: Place, rows: Amount, width: int) -> Iterator[OpCost]:

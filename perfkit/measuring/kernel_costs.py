@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from perfkit import ops
+from perfkit.attention import AttentionShape, fused_attention
 from perfkit.errors import InvalidValue
 from perfkit.measuring.cases import KernelCase
-from perfkit.ops import ACTIVATION_FLOPS, AttentionShape, OpCost, Place
+from perfkit.ops import ACTIVATION_FLOPS, OpCost, Place
 from perfkit.units import Precision
 
 LAUNCH = "launch"  # one tiny operation, as the host sees it; it has no shape
@@ -70,7 +71,7 @@ def _bmm(place: Place, s: Any) -> OpCost:
 def _attention(place: Place, s: Any) -> OpCost:
     cached = s.op != "attention_encoder"
     shape = AttentionShape(s.batch, s.q_tokens, s.kv_tokens, s.heads, s.kv_heads, s.head_dim, cached)
-    return ops.fused_attention(place, s.op, shape)
+    return fused_attention(place, s.op, shape)
 
 
 _FORMULAS: dict[str, _Formula] = {

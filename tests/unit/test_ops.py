@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfkit import ops
-from perfkit.ops import AttentionShape, OpCost, Place
+from perfkit.ops import OpCost, Place
 from perfkit.units import Precision
 
 HALF = Precision.FP16
@@ -232,75 +232,6 @@ def test_kv_write() -> None:
     assert traffic(op) == (0, 48, 0, 0, 48)  # keys and values: 2 * 3 * 4 * 2
     # fp32 activations into an 8-bit cache
     assert traffic(ops.kv_write(MIXED, "kv_write", 3, 4)) == (0, 96, 0, 0, 24)
-
-
-# --- attention
-
-# 2 sequences, 3 queries on 5 keys, 4 heads of 6: queries 2 * 3 * 24 = 144, keys 2 * 5 * 24 = 240 elements,
-# scores 2 * 4 * 3 * 5 = 120; one product 2 * 120 * 6 = 1440 FLOPs
-EVERY_HEAD = AttentionShape(batch=2, queries=3, keys=5, heads=4, kv_heads=4, head_dim=6, cached=False)
-GROUPED = EVERY_HEAD._replace(kv_heads=2)  # keys 2 * 5 * 12 = 120 elements
-
-
-def test_fused_attention_over_activations() -> None:
-    op = ops.fused_attention(PLACE, "attention", EVERY_HEAD)
-    assert op.kind == "attention"
-    assert work(op) == (2880, 600)  # two products; softmax 5 a score
-    assert traffic(op) == (0, 1248, 288, 0, 0)  # (144 + 2 * 240) * 2 in; 144 * 2 out; no scores
-
-
-def test_fused_attention_over_the_cache() -> None:
-    op = ops.fused_attention(PLACE, "attention", EVERY_HEAD._replace(cached=True))
-    assert work(op) == (2880, 600)
-    assert traffic(op) == (0, 288, 288, 960, 0)  # keys and values from the cache, once each
-
-
-def test_fused_attention_reads_a_shared_head_once() -> None:
-    op = ops.fused_attention(PLACE, "attention", GROUPED._replace(cached=True))
-    assert work(op) == (2880, 600)  # every query head multiplies all the same
-    assert traffic(op) == (0, 288, 288, 480, 0)
-
-
-def test_fused_attention_with_a_narrow_cache() -> None:
-    op = ops.fused_attention(MIXED, "attention", GROUPED._replace(cached=True))
-    assert traffic(op) == (0, 576, 576, 240, 0)  # fp32 queries and outputs, 8-bit keys and values
-    assert op.engine is Precision.FP32
-
-
-def test_eager_attention_writes_its_scores_and_reads_them_twice() -> None:
-    scores, softmax, values = ops.eager_attention(PLACE, "attention", EVERY_HEAD)
-    assert [op.name for op in (scores, softmax, values)] == ["attention_qk", "attention_softmax", "attention_pv"]
-    assert [op.kind for op in (scores, softmax, values)] == ["attention", "softmax", "attention"]
-    assert work(scores) == (1440, 0)
-    assert traffic(scores) == (0, 768, 240, 0, 0)  # (144 + 240) * 2 in; 120 scores out
-    assert work(softmax) == (0, 600)
-    assert traffic(softmax) == (0, 240, 240, 0, 0)  # scores in and out
-    assert work(values) == (1440, 0)
-    assert traffic(values) == (0, 720, 288, 0, 0)  # (120 + 240) * 2 in; 144 out
-
-
-def test_eager_attention_reads_keys_and_values_from_the_cache() -> None:
-    scores, _, values = ops.eager_attention(PLACE, "attention", EVERY_HEAD._replace(cached=True))
-    assert traffic(scores) == (0, 288, 240, 480, 0)
-    assert traffic(values) == (0, 240, 288, 480, 0)
-
-
-def test_eager_attention_copies_shared_heads_out() -> None:
-    copy, scores, softmax, values = ops.eager_attention(PLACE, "attention", GROUPED._replace(cached=True))
-    assert copy.name == "attention_repeat_kv"
-    assert work(copy) == (0, 0)
-    # keys and values of 2 heads from the cache, 2 * 120 * 2; written for 4 heads, 2 * 240 * 2
-    assert traffic(copy) == (0, 0, 960, 480, 0)
-    # then as without sharing, from the copies and no longer from the cache
-    assert (scores, softmax, values) == ops.eager_attention(PLACE, "attention", EVERY_HEAD)
-
-
-def test_eager_and_fused_do_the_same_work() -> None:
-    for shape in (EVERY_HEAD, GROUPED, GROUPED._replace(cached=True)):
-        eager, fused = ops.eager_attention(PLACE, "a", shape), ops.fused_attention(PLACE, "a", shape)
-        assert sum(op.matmul_flops for op in eager) == fused.matmul_flops
-        assert sum(op.vector_flops for op in eager) == fused.vector_flops
-        assert sum(op.bytes for op in eager) > fused.bytes
 
 
 # --- maximum and minimum
