@@ -14,6 +14,8 @@ from perfkit.measuring.measurement import Machine
 from perfkit.units import parse_choice
 
 DEVICES = ("auto", "cuda", "cpu")
+FLUSH_CACHES = 4  # times the last cache level: what is written over to empty it
+UNKNOWN_CACHE = 128 * 2**20  # bytes assumed where the machine does not say; few last levels are larger
 LIBRARIES = ("torch", "transformers", "numpy", "nvidia-ml-py")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.errors import MachineError
-from perfkit.measuring.backend import Step, library_versions
+from perfkit.measuring.backend import FLUSH_CACHES, UNKNOWN_CACHE, Step, library_versions
 from perfkit.measuring.counters import Watch
 from perfkit.measuring.measurement import Machine
 
@@ -24,8 +24,6 @@ LIMITS = (  # of a container: what it may use, and what it does use
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
 )
-FLUSH_CACHES = 4  # times the last level: what is written over to empty it
-UNKNOWN_CACHE = 64 * 2**20  # assumed where Linux does not say
 
 
 class CpuBackend:

@@ -10,15 +10,13 @@ from contextlib import AbstractContextManager
 from statistics import median
 from typing import Any
 
-from perfkit.measuring.backend import Step, library_versions
+from perfkit.measuring.backend import FLUSH_CACHES, UNKNOWN_CACHE, Step, library_versions
 from perfkit.measuring.counters import Watch, watch_gpu
 from perfkit.measuring.measurement import Machine
 from perfkit.measuring.nvml import device_of_name, driver_version
 
-FLUSH_CACHES = 4  # times the L2: what is written over to empty it
 HOST_CALLS = 5  # whose median is what the host takes to launch a step
 WARM_CALLS = 3  # before a capture, so that libraries have made their handles and workspaces
-UNKNOWN_CACHE = 128 * 2**20  # assumed where torch does not say the L2's size
 
 
 class CudaBackend:

@@ -12,14 +12,13 @@ from itertools import cycle
 from math import prod
 from typing import Any
 
-from perfkit.measuring.backend import Backend, Step, dtype_of
+from perfkit.measuring.backend import UNKNOWN_CACHE, Backend, Step, dtype_of
 from perfkit.measuring.cases import KernelCase
 from perfkit.measuring.kernel_costs import LAUNCH, check_op, cost_of
 from perfkit.measuring.kernel_forms import Form, Size, form_of
 from perfkit.units import Precision, format_quantity
 
 COLD_CACHES = 4  # times the last cache level: the copies together are larger
-UNKNOWN_CACHE = 128 * 2**20  # assumed where the machine does not say; few last levels are larger
 MEMORY_SHARE = 0.5  # of the free memory that the copies may take
 # Copies beyond these are not made. Rows so small that a thousand copies fit the cache are found there in a model too,
 # since the kernel before has just written them; and no graph has to hold more launches.

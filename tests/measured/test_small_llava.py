@@ -10,8 +10,9 @@ import pytest
 
 from perfkit import analyze, measure
 from perfkit.latency import Prediction
+from perfkit.measuring.backend import UNKNOWN_CACHE
 from perfkit.measuring.cases import PhaseCase
-from perfkit.measuring.cpu import UNKNOWN_CACHE, last_level_cache_bytes
+from perfkit.measuring.cpu import last_level_cache_bytes
 from perfkit.measuring.measurement import Measurement
 from perfkit.measuring.protocol import Rules, Timing
 from perfkit.models import load_model
