@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from perfkit.counting.totals import count
     from perfkit.latency import analyze
     from perfkit.measuring.campaign import measure
     from perfkit.reports import report
+    from perfkit.totals.counted import count
     from perfkit.validation.judging import validate
 
 # Names are imported when they are first used, so that `import perfkit` costs nothing.
 _HOMES = {
     "analyze": "latency",
-    "count": "counting.totals",
+    "count": "totals.counted",
     "measure": "measuring.campaign",
     "report": "reports",
     "validate": "validation.judging",

@@ -8,7 +8,7 @@ import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit
-from perfkit.counting.totals import TORCH, count
+from perfkit.totals.counted import TORCH, count
 
 
 @click.command("count")

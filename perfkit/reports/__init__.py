@@ -14,12 +14,12 @@ from perfkit.errors import InvalidValue
 from perfkit.tables import Table
 
 if TYPE_CHECKING:
-    from perfkit.counting.totals import Count
     from perfkit.hardware import Device
     from perfkit.latency import Prediction
     from perfkit.measuring.measurement import Measurement
     from perfkit.measuring.nvml import DetectedGpu
     from perfkit.models.spec import ModelSpec
+    from perfkit.totals.counted import Count
     from perfkit.validation.judging import Validation
     from perfkit.validation.published import PublishedValidation
 
@@ -46,7 +46,7 @@ def report(value: Reportable | Sequence[Reportable]) -> Table:
     Raises:
         InvalidValue: nothing that perfkit reports, or values of several kinds.
 
-    >>> from perfkit.counting.totals import count
+    >>> from perfkit.totals.counted import count
     >>> report(count("clip-vit-l-14-336")).columns[0].key
     'model'
     """

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from perfkit.counting.totals import Count
 from perfkit.ops import OpCost
 from perfkit.tables import Column, Table, show
+from perfkit.totals.counted import Count
 
 _COLUMNS = (
     Column("model", "model", "", 0),

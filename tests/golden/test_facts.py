@@ -14,10 +14,10 @@ from dataclasses import replace
 import pytest
 
 from perfkit.counting import count_ops, workload_of
-from perfkit.counting.totals import count
 from perfkit.memory import kv_bytes, weight_bytes
 from perfkit.models import load_model
 from perfkit.ops import OpCost
+from perfkit.totals.counted import count
 from perfkit.units import Precision
 from perfkit.workload import Execution
 

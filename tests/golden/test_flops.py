@@ -22,10 +22,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from perfkit.counting import count_ops, execution_of, workload_of
-from perfkit.counting.totals import count
 from perfkit.models import PRESETS, load_model, read_model
 from perfkit.models.config import Config
 from perfkit.models.spec import ModelSpec
+from perfkit.totals.counted import count
 from perfkit.workload import Execution
 
 HALF = torch.float16

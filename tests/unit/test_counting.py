@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
-from perfkit.counting.totals import count
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.models import load_model
 from perfkit.ops import OpCost
+from perfkit.totals.counted import count
 from perfkit.units import Precision
 from perfkit.workload import Execution, LayerGroup
 
