@@ -10,11 +10,13 @@ import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
 from perfkit.errors import InvalidSpec, UnknownName
+
+Name = TypeVar("Name", bound=str)
 
 MAXIMUM_BYTES = 16 * 2**20  # the largest published config.json is below 2 MB
 # Of nested YAML: a device file has 4 levels, and libyaml's composer overflows the stack at some 10^4.
@@ -185,12 +187,12 @@ class Section:
         """A string, or None where the key is absent."""
         return self.text(key) if self.has(key) else None
 
-    def choice(self, key: str, allowed: Iterable[str]) -> str:
-        """A required string out of a list."""
+    def choice(self, key: str, allowed: Iterable[Name]) -> Name:
+        """A required string out of a list, as it stands there."""
         value, names = self.text(key), list(allowed)
         if value not in names:
             raise InvalidSpec(f"{self.where}: {UnknownName(key, value, names)}")
-        return value
+        return names[names.index(value)]  # the name of the list, not its like in the file
 
     def number(self, key: str, *, whole: bool = False) -> float:
         """A required plain number above zero, from 10^-9 to 10^15 as printed.
@@ -221,6 +223,10 @@ class Section:
         if not isinstance(values, list):
             raise InvalidSpec(f"{self.where}: {key} must be a list, not {shown(values)}")
         return [Section(value, f"{self.where}: {key}[{i}]") for i, value in enumerate(values)]
+
+    def optional_sections(self, key: str) -> list[Section]:
+        """A list of mappings, empty where the key is absent."""
+        return self.sections(key) if self.has(key) else []
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings, empty where the key is absent."""

@@ -23,7 +23,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ORDER = (
     ("errors",),
     ("units", "layout", "files"),
-    ("documents", "kernel_shapes", "formulas"),
+    ("documents", "kernel_shapes", "formulas", "printed"),
     ("tables",),
     ("hardware", "workload", "ops"),
     ("attention", "models", "prices"),
@@ -36,7 +36,7 @@ ORDER = (
     ("kernels",),
     ("latency",),
     ("metrics", "remarks"),
-    ("measuring", "papers", "sweeping", "cost_tables"),
+    ("measuring", "papers", "sweeping", "cost_tables", "views"),
     ("calibration", "validation", "serving", "pictures"),
     ("planning",),
     ("reports",),

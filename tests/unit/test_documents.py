@@ -6,6 +6,7 @@ import pytest
 
 from perfkit.documents import MAXIMUM_BYTES, Section, read_json, read_text, read_yaml
 from perfkit.errors import InvalidSpec, PerfkitError
+from perfkit.units import Precision
 
 # libyaml's composer overflows the stack at some ten thousand levels: a crash, not an exception.
 DEEP = 100_000
@@ -259,6 +260,11 @@ def test_a_choice_names_the_nearest():
         section(engine="tensors").choice("engine", ("tensor", "vector"))
 
 
+def test_a_choice_is_the_name_of_the_list():
+    allowed = (Precision.FP16, Precision.INT4)
+    assert Section({"weights": "int4"}, "here").choice("weights", allowed) is Precision.INT4
+
+
 def test_a_nested_section_says_where_it_stands():
     with pytest.raises(InvalidSpec, match=r"card\.yaml: memory: capacity: unit is missing"):
         section(memory={"capacity": {}}).section("memory").section("capacity").text("unit")
@@ -271,6 +277,14 @@ def test_a_list_of_sections_numbers_them():
         second.raw("a")
     with pytest.raises(InvalidSpec, match="peaks must be a list, not "):
         section(peaks={"a": 1}).sections("peaks")
+
+
+def test_a_list_of_sections_may_be_absent_but_is_of_mappings():
+    section = Section({"rows": [{"a": 1}], "columns": 3}, "here")
+    assert section.optional_sections("figures") == []
+    assert [row.where for row in section.optional_sections("rows")] == ["here: rows[0]"]
+    with pytest.raises(InvalidSpec, match="here: columns must be a list, not 3"):
+        section.optional_sections("columns")
 
 
 def test_texts_are_a_list_of_texts_or_nothing():
