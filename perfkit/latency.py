@@ -1,6 +1,6 @@
 """A whole request on a device: phases, time to first token, time per output token, memory.
 
-TTFT = vision + projector + prefill, TPOT = one decode step at the mean cache length.
+TTFT = vision + reduction + projector + prefill, TPOT = one decode step at the mean cache length.
 """
 
 from __future__ import annotations
@@ -45,9 +45,14 @@ class PhaseTime(NamedTuple):
         return self.weight_bytes + self.read_bytes + self.write_bytes + self.kv_read_bytes + self.kv_write_bytes
 
     @property
+    def compute_bound(self) -> Any:
+        """Whether compute bounds the larger part of the time, at each point of a sweep."""
+        return 2 * self.compute_bound_s >= self.roofline_s
+
+    @property
     def bound(self) -> str:
         """`compute` or `memory`, whichever bounds the larger part of the time."""
-        return "compute" if 2 * self.compute_bound_s >= self.roofline_s else "memory"
+        return "compute" if self.compute_bound else "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,7 @@ def analyze(
     new_tokens: int = NEW_TOKENS,
     batch: int = 1,
     images: int = 1,
+    reduction: str | None = None,
     precision: str = "fp16",
     weights: str | None = None,
     activations: str | None = None,
@@ -124,8 +130,8 @@ def analyze(
     """Roofline of a model on a GPU: the arguments are the options of `perfkit roofline`.
 
     Raises:
-        UnknownName: no such GPU, model, precision, attention or logits.
-        InvalidValue: counts out of range, more visual tokens than the model makes.
+        UnknownName: no such GPU, model, reduction, precision, attention or logits.
+        InvalidValue: counts out of range, more visual tokens than the model makes, a reduction that does not fit.
         InvalidSpec: a YAML or config.json that is none.
         UnsupportedPrecision: the card has no engine for the products.
 
@@ -136,7 +142,13 @@ def analyze(
     """
     spec, choice = load_model(model), choose_device(gpu)
     workload = workload_of(
-        spec, tokens=tokens, text_tokens=text_tokens, new_tokens=new_tokens, batch=batch, images=images
+        spec,
+        tokens=tokens,
+        text_tokens=text_tokens,
+        new_tokens=new_tokens,
+        batch=batch,
+        images=images,
+        reduction=reduction,
     )
     execution = parse_execution(precision, weights, activations, kv, attention, logits)
     return predict(spec, choice, workload, execution)
@@ -189,9 +201,15 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
 
 
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
+    step = mean_step(spec, workload, execution, engines)
+    return total_of("decode", step) if step else None
+
+
+def mean_step(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> tuple[OpTime, ...]:
+    """Ops of a mean decode step, none for models that make no tokens."""
     # FLOPs and bytes grow by the same step with every new token, so their mean is that of the mean cache length.
-    steps = tuple(decode_ops(spec, workload, execution, extra_tokens=workload.mean_extra_tokens))
-    return total_of("decode", expect_ops(engines, time_ops(engines, steps))) if steps else None
+    ops = tuple(decode_ops(spec, workload, execution, extra_tokens=workload.mean_extra_tokens))
+    return expect_ops(engines, time_ops(engines, ops))
 
 
 def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:

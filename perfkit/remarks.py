@@ -8,8 +8,10 @@ from perfkit.hardware import Device
 from perfkit.latency import Prediction
 from perfkit.memory import Remedy, remedies
 from perfkit.models import preset_names
+from perfkit.models.spec import ModelSpec
 from perfkit.roofline import Engines
 from perfkit.units import Precision, format_quantity
+from perfkit.workload import Workload, anywhere
 
 DOUBTED = ("medium", "low")
 
@@ -30,12 +32,31 @@ def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
     if int8 is not None and int8.engine == "vector":
         how = " by DP4A" if choice.device.vendor == "NVIDIA" else ""
         found.append(f"{choice.device.id}: int8 products run{how} on the vector engine: it has no INT8 tensor cores")
+    found += reduction_notes(spec, prediction.workload)
     found += [f"{spec.name}: {note}" for note in spec.notes]
     if spec.defaults:
-        listed = f"{len(spec.defaults)} keys, see `perfkit models {spec.name}`"
+        count = len(spec.defaults)
+        listed = f"{count} {'key' if count == 1 else 'keys'}, see `perfkit models {spec.name}`"
         keys = listed if brief and spec.name in preset_names() else _by_section(spec.defaults)
         found.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {keys}")
     return found
+
+
+def reduction_notes(spec: ModelSpec, workload: Workload) -> list[str]:
+    """What a reader must know of the method that leaves visual tokens of `spec` out.
+
+    >>> from perfkit.models import load_model
+    >>> reduction_notes(load_model("llava-1.5-7b"), Workload(40, reduction="sequential:n=64"))
+    ['sequential: 40 visual tokens as asked, instead of its 64']
+    """
+    if not workload.reduction:
+        return []
+    from perfkit.reduction import Reducer, parse_reduction  # not on the way of whoever reduces nothing
+
+    method, tokens = parse_reduction(workload.reduction), workload.visual_tokens
+    if isinstance(method, Reducer) and anywhere(tokens != (usual := workload.images * method.image_tokens(spec))):
+        return [f"{method.name}: {tokens} visual tokens as asked, instead of its {usual}"]
+    return [method.note] if method.note else []
 
 
 def _by_section(defaults: tuple[str, ...]) -> str:
@@ -60,7 +81,7 @@ def warnings(prediction: Prediction) -> list[str]:
     return [
         *_doubts(prediction.device, prediction.engines),
         *_context_warnings(prediction),
-        *_memory_warnings(prediction),
+        *memory_warnings(prediction),
     ]
 
 
@@ -94,7 +115,8 @@ def _context_warnings(prediction: Prediction) -> list[str]:
     return found
 
 
-def _memory_warnings(prediction: Prediction) -> list[str]:
+def memory_warnings(prediction: Prediction) -> list[str]:
+    """Whether the card is exceeded, and what would fit."""
     need, capacity = prediction.footprint, prediction.device.memory_bytes
     if need.fits(capacity):
         return []

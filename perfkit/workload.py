@@ -7,7 +7,7 @@ sweeps, through the same formulas.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from perfkit.units import Amount, Precision, check_count
 
@@ -33,7 +33,8 @@ class Workload:
     """One request, `batch` sequences of it at once; all token counts are per sequence.
 
     `visual_tokens` enter layer 0, all `images` together; `schedule` lists how many of them later layers see, and
-    is empty where all layers see them all.
+    is empty where all layers see them all. `reduction` is the canonical text of the method that left tokens out, whose
+    own work is counted too; empty where there is none.
 
     Raises:
         InvalidValue: a count that is no whole number from its minimum to 10^7.
@@ -48,6 +49,7 @@ class Workload:
     batch: Amount = 1
     images: Amount = 1
     schedule: tuple[LayerGroup, ...] = ()
+    reduction: str = ""
 
     def __post_init__(self) -> None:
         check_count("visual tokens", self.visual_tokens, 0)
@@ -69,6 +71,15 @@ class Workload:
     def mean_extra_tokens(self) -> Amount:
         """New tokens that the cache holds beside the prompt, on average over the new tokens: 0, 1, ... N - 1."""
         return (self.new_tokens - 1) / 2
+
+
+def anywhere(condition: Any) -> bool:
+    """Whether a condition holds, at any point of a sweep.
+
+    >>> anywhere(3 > 2)
+    True
+    """
+    return bool(condition.any()) if hasattr(condition, "dtype") else bool(condition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +113,17 @@ class Execution:
         (True, False)
         """
         return self.weights.bits <= 8 and self.weights.bits < self.activations.bits
+
+    @property
+    def formats(self) -> str:
+        """Number formats of weights and activations, and of the cache where it has one of its own.
+
+        >>> Execution().formats, Execution(weights=Precision.INT4, kv=Precision.INT8).formats
+        ('fp16', 'W4A16, KV int8')
+        """
+        weights, activations, cache = self.weights, self.activations, self.kv
+        # W4A16 says int4 and fp16; any other pair is written out.
+        usual = weights in (Precision.INT4, Precision.INT8) and activations is Precision.FP16
+        pair = f"W{weights.bits}A{activations.bits}" if usual else f"W {weights} A {activations}"
+        own = activations.value if weights == activations else pair
+        return own if cache == activations else f"{own}, KV {cache}"

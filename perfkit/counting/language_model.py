@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from perfkit import ops
 from perfkit.counting.layer import attention_shape, layer_ops, linear_place, norm_op, place_of
@@ -11,6 +14,9 @@ from perfkit.models.spec import ModelSpec, TextSpec
 from perfkit.ops import OpCost, Place
 from perfkit.units import Amount
 from perfkit.workload import Execution, Workload
+
+if TYPE_CHECKING:
+    from perfkit.reduction import Drop, Pruner
 
 
 def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
@@ -24,9 +30,46 @@ def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> It
     if spec.vision is not None and not sees_nothing(workload):
         present = place._replace(repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
         yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
-    groups = [(g.layers, g.visual_tokens + workload.text_tokens) for g in workload.layer_groups(spec.text.stack.layers)]
-    yield from _layers(spec.text, "prefill", execution, workload.batch, [(n, q, q) for n, q in groups])
-    yield from _head(spec.text, place, workload.batch, groups[-1][1], execution)
+    pruner, groups = _pruner_of(workload), workload.layer_groups(spec.text.stack.layers)
+    tokens = [(group.layers, group.visual_tokens + workload.text_tokens) for group in groups]
+    if pruner is None:
+        yield from _layers(spec.text, "prefill", execution, workload.batch, [(n, q, q) for n, q in tokens])
+    else:
+        yield from _pruned_layers(spec.text, workload, execution, pruner)
+    yield from _head(spec.text, place, workload.batch, tokens[-1][1], execution)
+
+
+def _pruner_of(workload: Workload) -> Pruner | None:
+    """The method that drops tokens between layers, if there is one."""
+    if not workload.reduction or not workload.schedule:
+        return None
+    from perfkit.reduction import Pruner, parse_reduction  # not on the way of whoever reduces nothing
+
+    method = parse_reduction(workload.reduction)
+    return method if isinstance(method, Pruner) else None
+
+
+def _pruned_layers(text: TextSpec, workload: Workload, execution: Execution, pruner: Pruner) -> Iterator[OpCost]:
+    """Layers group by group, with what the pruner computes where it drops tokens."""
+    groups, batch = workload.layer_groups(text.stack.layers), workload.batch
+    yield from pruner.entry_ops(_drop(text, workload, execution, groups[0].visual_tokens, groups[0].visual_tokens))
+    for group, later in pairwise(groups):
+        tokens = group.visual_tokens + workload.text_tokens
+        # A fused kernel does not give its scores, so the layer that they are read from runs the eager ones.
+        exposed = int(pruner.reads_scores and execution.attention == "fused")
+        for layers, how in ((group.layers - exposed, execution), (exposed, replace(execution, attention="eager"))):
+            if layers:
+                yield from _layers(text, "prefill", how, batch, [(layers, tokens, tokens)])
+        yield from pruner.selection_ops(_drop(text, workload, execution, group.visual_tokens, later.visual_tokens))
+    layers, tokens = groups[-1].layers, groups[-1].visual_tokens + workload.text_tokens
+    yield from _layers(text, "prefill", execution, batch, [(layers, tokens, tokens)])
+
+
+def _drop(text: TextSpec, workload: Workload, execution: Execution, before: Amount, after: Amount) -> Drop:
+    from perfkit.reduction import Drop
+
+    place, weights = place_of("prefill", execution), linear_place("prefill", execution)
+    return Drop(text.stack, place, weights, workload.batch, before, after, workload.text_tokens)
 
 
 def decode_ops(

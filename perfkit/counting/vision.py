@@ -1,4 +1,4 @@
-"""Ops of the vision tower and of the projector."""
+"""Ops of the vision tower, of a reducer behind it, and of the projector."""
 
 from __future__ import annotations
 
@@ -66,6 +66,26 @@ def _pooling_head(vision: VisionSpec, place: Place, tiles: Amount, execution: Ex
     yield ops.activation(place, "head_act", tiles, stack.feed_forward.width, stack.feed_forward.activation)
     yield ops.linear(place, "head_fc2", tiles, stack.feed_forward.width, width, bias=True)
     yield ops.add(place, "head_residual", tiles, width)
+
+
+def reduction_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
+    """What a reducer before the language model computes; nothing where tokens are left out inside it, or not at all."""
+    vision, projector = spec.vision, spec.projector
+    if not workload.reduction or vision is None or projector is None:
+        return
+    from perfkit.reduction import Reducer, TowerOutput, parse_reduction
+
+    method = parse_reduction(workload.reduction)
+    if isinstance(method, Reducer):
+        tower = TowerOutput(
+            tiles=workload.batch * workload.images * spec.tiles,
+            positions=vision.positions,
+            tokens=vision.kept_positions,
+            width=vision.stack.hidden,
+            features=projector.inputs,
+            kept=workload.batch * workload.visual_tokens,
+        )
+        yield from method.reduction_ops(place_of("reduction", execution), tower)
 
 
 def projector_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import perfkit
 from perfkit import remarks
-from perfkit.kernels import calibration_of
 from perfkit.latency import PhaseTime, Prediction
 from perfkit.ops import OpCost
-from perfkit.reports.roofline_overview import overview
+from perfkit.reports.requests import request_record
+from perfkit.reports.roofline_overview import intensity_of, overview
 from perfkit.roofline import OpTime
 from perfkit.tables import Column, Table
 
@@ -54,29 +54,10 @@ _TIDY_COLUMNS = (
 
 def document(prediction: Prediction) -> dict[str, Any]:
     """The contract's JSON of `perfkit roofline`."""
-    p, w, e, need = prediction, prediction.workload, prediction.execution, prediction.footprint
+    p, need = prediction, prediction.footprint
     return {
         "perfkit": perfkit.__version__,
-        "model": p.model.name,
-        "device": p.device.id,
-        "calibration": calibration_of(p.device),
-        "workload": {
-            "batch": w.batch,
-            "images": w.images,
-            "visual_tokens": w.visual_tokens,
-            "text_tokens": w.text_tokens,
-            "new_tokens": w.new_tokens,
-        },
-        "execution": {
-            "weights": e.weights.value,
-            "activations": e.activations.value,
-            "kv": e.kv.value,
-            "attention": e.attention,
-            "logits": e.logits,
-            "tp": 1,
-            "pp": 1,
-            "runtime": "graph",
-        },
+        **request_record(p),
         "phases": [_phase_record(phase) for phase in p.phases],
         "ops": [_op_record(time) for time in p.ops],
         "totals": {
@@ -121,7 +102,7 @@ def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, An
         "kv_read_bytes": cost.kv_read_bytes,
         "kv_write_bytes": cost.kv_write_bytes,
         "bytes": cost.bytes,
-        "intensity": cost.flops / cost.bytes,
+        "intensity": intensity_of(cost),
         "roofline_s": time.roofline_s,
         "expected_s": time.expected_s,
         **_SPAN,

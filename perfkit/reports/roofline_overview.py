@@ -7,7 +7,8 @@ from typing import Any
 
 from perfkit import remarks
 from perfkit.kernels import calibration_of
-from perfkit.latency import Prediction, total_of
+from perfkit.latency import PhaseTime, Prediction, total_of
+from perfkit.ops import OpCost
 from perfkit.roofline import OpTime, ridge_point
 from perfkit.tables import Column, Table
 from perfkit.units import format_quantity
@@ -19,6 +20,16 @@ def overview(predictions: Sequence[Prediction]) -> list[Table]:
         return [_comparison(predictions)]
     p = predictions[0]
     return [_phases(p), _totals(p), _kinds(p)]
+
+
+def intensity_of(cost: OpCost | PhaseTime) -> float | None:
+    """FLOPs a byte; None for what moves no byte.
+
+    >>> from perfkit.units import Precision
+    >>> intensity_of(OpCost("prefill", "silu", "activation", 1, Precision.FP16, vector_flops=6, read_bytes=4))
+    1.5
+    """
+    return cost.flops / cost.bytes if cost.bytes else None
 
 
 def _phases(p: Prediction) -> Table:
@@ -38,7 +49,7 @@ def _phases(p: Prediction) -> Table:
     for phase in p.phases:
         share = None if phase.phase == "decode" else phase.roofline_s / ttft
         name = "decode (first token)" if phase.phase == "decode" else phase.phase
-        figures = (phase.flops, phase.bytes, phase.flops / phase.bytes, phase.bound, phase.roofline_s)
+        figures = (phase.flops, phase.bytes, intensity_of(phase), phase.bound, phase.roofline_s)
         rows.append((name, *figures, phase.expected_s, share, share or 0.0))
     decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
     return _without_unknown(Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode))
@@ -56,20 +67,35 @@ def _without_unknown(table: Table) -> Table:
 
 
 def _heading(p: Prediction) -> list[str]:
-    w, e = p.workload, p.execution
     alias = f" ({p.choice.name})" if p.choice.is_alias else ""
+    return [f"{p.model.name} on {p.device.id}{alias}: {p.device.name}", *_work(p), _ceilings(p)]
+
+
+def _work(p: Prediction) -> list[str]:
+    """What is computed and how, whatever the device."""
+    w, e = p.workload, p.execution
     tokens = [f"{w.visual_tokens} visual"] if p.model.vision else []
     tokens += [f"{w.text_tokens} text"] if p.model.text else []
     work = f"{' + '.join(tokens)} tokens"
     work += f", {w.new_tokens} new" if p.model.has_decoder else ""
-    work += f", {w.images} {'image' if w.images == 1 else 'images'}" if p.model.vision else ""
-    formats = f"W {e.weights} A {e.activations}" + (f" KV {e.kv}" if p.model.has_decoder else "")
-    formats = e.activations if e.weights == e.activations == e.kv else formats
-    return [
-        f"{p.model.name} on {p.device.id}{alias}: {p.device.name}",
-        f"{work}, batch {w.batch}; {formats}; {e.attention} attention; logits {e.logits}",
-        _ceilings(p),
-    ]
+    seen = p.model.vision and w.visual_tokens  # without visual tokens no image is looked at
+    work += f", {w.images} {'image' if w.images == 1 else 'images'}" if seen else ""
+    how = f"{e.formats}; {e.attention} attention; logits {e.logits}"
+    return [f"{work}, batch {w.batch}; {how}", *_reduction(p)]
+
+
+def _reduction(p: Prediction) -> Iterator[str]:
+    """The method that leaves visual tokens out, and how many of them the layers see."""
+    w, text = p.workload, p.model.text
+    if w.schedule and text:
+        first, *rest = w.schedule
+        seen = [f"{first.visual_tokens} visual tokens in {first.layers} layers"]
+        seen += [f"{group.visual_tokens} in {group.layers}" for group in rest]
+        mean = sum(group.layers * group.visual_tokens for group in w.schedule) / text.stack.layers
+        yield f"{w.reduction or 'schedule'}: {', '.join(seen)}; mean over layers {mean:g}"
+    elif w.reduction:
+        made = w.images * p.model.visual_tokens
+        yield f"{w.reduction}: {w.visual_tokens} of {made} visual tokens enter the language model"
 
 
 def _ceilings(p: Prediction) -> str:
@@ -98,7 +124,9 @@ def _totals(p: Prediction) -> Table:
     rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline{_expected(p.ttft_expected_s)}")]
     if p.tpot_roofline_s:
         rate = p.workload.batch / p.tpot_roofline_s
-        what = f"mean of {p.workload.new_tokens} new tokens; {rate:.1f} tokens/s{_expected(p.tpot_expected_s)}"
+        new = p.workload.new_tokens
+        what = f"mean of {new} new {'token' if new == 1 else 'tokens'}; {rate:.1f} tokens/s"
+        what += _expected(p.tpot_expected_s)
         rows.append(("TPOT", show(p.tpot_roofline_s, "s"), what))
     parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
     rows.append(("memory", show(need.total, "B"), parts))
@@ -151,9 +179,8 @@ def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, 
     total = total_of(kind, members)
     launches = sum(time.cost.repeat for time in members)
     share = total.roofline_s / phase_s
-    intensity = total.flops / total.bytes
     seconds = total.roofline_s, total.expected_s
-    return kind, launches, total.flops, total.bytes, intensity, total.bound, *seconds, share, share
+    return kind, launches, total.flops, total.bytes, intensity_of(total), total.bound, *seconds, share, share
 
 
 def _fits_in_words(p: Prediction) -> str:
@@ -164,7 +191,18 @@ def _fits_in_words(p: Prediction) -> str:
 
 def _comparison(predictions: Sequence[Prediction]) -> Table:
     phases = list(dict.fromkeys(phase.phase for p in predictions for phase in p.phases if phase.phase != "decode"))
-    columns = (
+    notes = dict.fromkeys(f"note: {note}" for p in predictions for note in remarks.notes(p, brief=True))
+    table = Table(
+        _device_columns(phases),
+        tuple(_device_row(p, phases) for p in predictions),
+        title="\n".join([f"{predictions[0].model.name} on {len(predictions)} devices", *_work(predictions[0])]),
+        notes=(*_what_times_are(predictions), *notes),
+    )
+    return _without_unknown(table)
+
+
+def _device_columns(phases: Sequence[str]) -> tuple[Column, ...]:
+    return (
         Column("device", "device"),
         Column("peak", "peak", "FLOP/s", 5),
         Column("bandwidth", "bandwidth", "B/s", 4),
@@ -175,26 +213,18 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
         Column("tpot_expected", "TPOT expected", "s"),
         Column("fits", "fits"),
     )
-    rows = []
-    for p in predictions:
-        seconds = {phase.phase: phase.roofline_s for phase in p.phases}
-        peak = max(p.engines.peaks.values(), key=lambda peak: peak.flops_per_s)
-        rows.append(
-            (
-                p.device.id,
-                peak.flops_per_s,
-                p.device.bytes_per_s,
-                *(seconds.get(phase) for phase in phases),
-                p.ttft_roofline_s,
-                p.tpot_roofline_s,
-                p.ttft_expected_s,
-                p.tpot_expected_s,
-                _fits_in_words(p),
-            )
-        )
-    title = [f"{predictions[0].model.name} on {len(predictions)} devices", _heading(predictions[0])[1]]
-    notes = tuple(
-        f"note: {note}" for note in dict.fromkeys(note for p in predictions for note in remarks.notes(p, brief=True))
+
+
+def _device_row(p: Prediction, phases: Sequence[str]) -> tuple[Any, ...]:
+    seconds = {phase.phase: phase.roofline_s for phase in p.phases}
+    return (
+        p.device.id,
+        max(peak.flops_per_s for peak in p.engines.peaks.values()),
+        p.device.bytes_per_s,
+        *(seconds.get(phase) for phase in phases),
+        p.ttft_roofline_s,
+        p.tpot_roofline_s,
+        p.ttft_expected_s,
+        p.tpot_expected_s,
+        _fits_in_words(p),
     )
-    notes = (*_what_times_are(predictions), *notes)
-    return _without_unknown(Table(columns, tuple(rows), title="\n".join(title), notes=notes))
