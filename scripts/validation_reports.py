@@ -10,22 +10,19 @@ from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
-from perfkit import reports, validate
+from perfkit import validate
 from perfkit.charts.validation import draw_validation
-from perfkit.tables import render_for_people
 from perfkit.validation.judging import Validation
 from perfkit.validation.published import published
+from scripts.pages import ROOT, page, text_of
 
-ROOT = Path(__file__).parent.parent
 MEASURED = Path("reports/measured")  # from ROOT, so that pages name files as a reader would
 TARGET = Path("reports/validation")
-WIDTH = 120  # columns of the tables
-HEAD = "Made by `make reports`; do not edit."
 
 
 def pages() -> Iterator[tuple[Path, str]]:
     """File and text of every page; to be called in ROOT."""
-    text = _page("Predictions against published timings", "perfkit validate --published", [_text(published())])
+    text = page("Predictions against published timings", "perfkit validate --published", [text_of(published())])
     yield TARGET / "published.md", text
     for folder in machines():
         yield TARGET / f"{folder.name}.md", _machine_page(folder)
@@ -49,18 +46,10 @@ def _device(folder: Path) -> str | None:
 def _machine_page(folder: Path) -> str:
     validation, device = judge(folder), _device(folder)
     command = f"perfkit validate {folder.as_posix()}/*.json" + (f" --gpu {device}" if device else "")
-    parts = [f"![measured against predicted]({folder.name}.svg)", _text(validation)]
+    parts = [f"![measured against predicted]({folder.name}.svg)", text_of(validation)]
     if validation.warnings:
         parts.append("\n".join(["Warnings:", "", *(f"- {warning}" for warning in validation.warnings)]))
-    return _page(f"Predictions against {validation.machine.name}", command, parts)
-
-
-def _text(value: reports.Reportable) -> str:
-    return f"```text\n{render_for_people(reports.overview(value), width=WIDTH)}\n```"
-
-
-def _page(title: str, command: str, parts: list[str]) -> str:
-    return "\n\n".join([f"# {title}", HEAD, f"    {command}", *parts]) + "\n"
+    return page(f"Predictions against {validation.machine.name}", command, parts)
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Figures that others published: timings, one data file a source (docs/adding-a-paper.md)."""
+"""Figures that others published, one data file a source: timings, and cost tables that are made again."""
