@@ -7,7 +7,7 @@ import json
 import pytest
 
 from perfkit.errors import UnknownName
-from perfkit.tables import FORMATS, Column, Table, render_for_people, show
+from perfkit.tables import FORMATS, Column, Table, escaping, render_for_people, show
 
 COLUMNS = (Column("op_name", "op"), Column("flops", "FLOPs", "FLOP"), Column("seconds", "time", "s"))
 TABLE = Table(COLUMNS, (("fc1", 2_000_000_000, 0.0157), ("fc2", 0, None)), title="Ops", notes=("counted",))
@@ -41,10 +41,10 @@ def test_csv_has_keys_and_plain_numbers_and_leaves_none_empty():
 
 def test_markdown():
     assert TABLE.render("markdown").splitlines() == [
-        "| op_name   |      flops |   seconds |",
-        "|-----------|------------|-----------|",
-        "| fc1       | 2000000000 |    0.0157 |",
-        "| fc2       |          0 |           |",
+        r"| op\_name   |      flops |   seconds |",
+        r"|------------|------------|-----------|",
+        r"| fc1        | 2000000000 |    0.0157 |",
+        r"| fc2        |          0 |           |",
     ]
 
 
@@ -111,6 +111,15 @@ def test_markdown_keeps_a_bar_inside_its_cell():
     row = one_cell(SPECIAL).render("markdown").splitlines()[2]
     assert r"h \| i" in row
     assert row.replace(r"\|", "").count("|") == 3
+
+
+@pytest.mark.parametrize("text", ["2*B*n*d**2", "_x_ ~~y~~", "<b>", "`a|b`", "[a](b)", "R&D", r"a\|b"])
+def test_markdown_shows_text_letter_by_letter(text):
+    # The rules are markdown's own of perfkit.tables.escaping, which test_escaping.py reads back.
+    row = one_cell(text).render("markdown").splitlines()[2]
+    assert row.split()[1:-3] == escaping.markdown(text).split()
+    header = Table((Column(text, "note"),), ()).render("markdown").splitlines()[0]
+    assert escaping.markdown(text) in header
 
 
 @pytest.mark.parametrize("form", ["markdown", "latex", "html"])

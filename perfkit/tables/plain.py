@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit import layout
+from perfkit.tables import escaping
 from perfkit.units import format_quantity, parse_choice
 
 if TYPE_CHECKING:
@@ -75,14 +76,7 @@ class Table(NamedTuple):
         return pandas.DataFrame.from_records(list(self.records()), columns=[column.key for column in self.columns])
 
     def _csv(self) -> str:
-        import csv
-        import io
-
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column.key for column in self.columns])
-        writer.writerows(["" if value is None else value for value in row] for row in self.rows)
-        return text.getvalue().rstrip("\n")
+        return "\n".join(map(_csv_line, [[column.key for column in self.columns], *self.rows]))
 
     def _tabulated(self, style: str) -> str:
         """For pages and papers: without columns that are wholly empty, numbers to six significant digits."""
@@ -90,16 +84,26 @@ class Table(NamedTuple):
 
         used = [i for i in range(len(self.columns)) if not self.rows or any(row[i] is not None for row in self.rows)]
         columns = [self.columns[i] for i in used]
-        cells = [["" if row[i] is None else _one_line(row[i], style) for i in used] for row in self.rows]
+        cells = [["" if row[i] is None else _cell(row[i], style) for i in used] for row in self.rows]
         align = ["left" if column.unit in _TEXT else "right" for column in columns]
-        headers = [column.key for column in columns]
+        headers = [_cell(column.key, style) for column in columns]
         return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align if cells else None)
 
 
-def _one_line(value: Any, style: str) -> str:
+def _csv_line(cells: Iterable[Any]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    # The end of a line is csv's own, cut off again: of others it quotes fewer characters, and a lone \r parts a row.
+    csv.writer(text).writerow([escaping.csv(cell) for cell in cells])
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _cell(value: Any, style: str) -> str:
+    """A value in one line; tabulate itself escapes for LaTeX and HTML, but not for Markdown."""
     text = " ".join((f"{value:.6g}" if isinstance(value, float) else str(value)).split())
-    # tabulate escapes for LaTeX and HTML, but leaves the character that parts Markdown's cells.
-    return text.replace("|", "\\|") if style == "github" else text
+    return escaping.markdown(text) if style == "github" else text
 
 
 def render_for_people(tables: Iterable[Table], *, width: int = 100, color: bool = False) -> str:
