@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit import reports
 from perfkit.charts.rendering import write_figure
+from perfkit.charts.style import MARKERS, SERIES, hide_frame
 from perfkit.measuring.cases import PhaseCase
 from perfkit.reports.validation_overview import Facets, case_order, facets_of, name_of
 from perfkit.units import format_quantity
@@ -25,16 +26,12 @@ WIDTH, ROW, SPEEDUPS, MARGINS = 11.0, 0.21, 3.1, 1.7  # inches: all; a row; the 
 APART = 0.2  # rows: half between what the roofline and what the expected time is held against
 MOST_SHOWN = 1.6  # of a bar, of which 1 is the measured time
 
-# Okabe and Ito's colours, in steps of lightness, and hatches: told apart by any eye, and in grey.
-# Source: Okabe and Ito, Color Universal Design (2008).
 PARTS = (
     ("roofline (predicted)", "#0072B2", ""),
     ("slower kernels (measured alone)", "#E69F00", "////"),
     ("launch gaps", "#F0E442", "...."),
     ("unexplained", "#FFFFFF", ""),
 )
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = "osD^vP*X"
 
 
 def draw_validation(validation: Validation, path: Path | str) -> None:
@@ -151,12 +148,7 @@ def _label_rows(axes: Axes, rows: Sequence[_Row]) -> None:
     axes.tick_params(axis="y", length=0)
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("normal" if row.point else "bold")
-    _hide_frame(axes)
-
-
-def _hide_frame(axes: Axes) -> None:
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    hide_frame(axes, "top", "right", "left")
 
 
 def _legend_above(axes: Axes, columns: int) -> None:
@@ -181,7 +173,7 @@ def _draw_parts(axes: Axes, rows: Sequence[_Row]) -> None:
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.set_xlabel("share of the measured time; beyond 100 %: too much explained", fontsize=9)
     axes.tick_params(axis="y", labelleft=False, length=0)
-    _hide_frame(axes)
+    hide_frame(axes, "top", "right", "left")
     _legend_above(axes, columns=2)
 
 
@@ -238,8 +230,7 @@ def _style_speedups(axes: Axes, *, expected: bool) -> None:
     axes.set_axisbelow(True)
     axes.set_xlabel("new tokens of a request (vision + projector + prefill + decode)", fontsize=9)
     axes.set_ylabel("speed-up", fontsize=9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    hide_frame(axes, "top", "right")
     keys = [Line2D([], [], color="#444444", linestyle="--", label="promised (roofline)")]
     keys += [Line2D([], [], color="#444444", linestyle=":", label="expected")] if expected else []
     keys += [Line2D([], [], color="#444444", linestyle="-", label="got (measured)")]
