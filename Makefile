@@ -19,6 +19,8 @@ test:
 reports:
 	$(PYTHON) -m scripts.cli_reference
 	$(PYTHON) -m scripts.validation_reports
+	$(PYTHON) -m scripts.figures
+	$(PYTHON) -m scripts.paper_reports
 
 bench:
 	$(PYTHON) -m benchmarks.start

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from perfkit.latency import analyze
     from perfkit.measuring.campaign import measure
+    from perfkit.papers.reproducing import reproduce
     from perfkit.reports import report
     from perfkit.totals.counted import count
     from perfkit.validation.judging import validate
@@ -25,10 +26,11 @@ _HOMES = {
     "count": "totals.counted",
     "measure": "measuring.campaign",
     "report": "reports",
+    "reproduce": "papers.reproducing",
     "validate": "validation.judging",
 }
 
-__all__ = ["__version__", "analyze", "count", "measure", "report", "validate"]
+__all__ = ["__version__", "analyze", "count", "measure", "report", "reproduce", "validate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,28 +7,79 @@ from typing import Any
 import click
 
 from perfkit.cli import options
-from perfkit.cli.emit import emit
-from perfkit.totals.counted import TORCH, count
+from perfkit.cli.emit import emit, tell
+from perfkit.cli.tracing import or_module
+from perfkit.conventions import convention_names
+from perfkit.errors import InvalidValue
+from perfkit.models.spec import ModelSpec
+from perfkit.totals.comparing import compare
+from perfkit.totals.counted import DEFAULT_CONVENTION, count
+from perfkit.totals.explaining import explain
+from perfkit.workload import Workload
+
+# What a convention sets, and so a comparison of all of them does not take.
+SWITCHES = ("unit", "causal", "logits", "ffn_matrices", "include", "tokens_counted", "elementwise")
 
 
 @click.command("count")
 @options.model
-@options.forward
+@options.counted_forward
+@options.stored_formats
 @click.option(
     "--convention",
-    default=TORCH.name,
-    show_default=True,
     metavar="NAME",
-    help="Counting convention. torch: FlopCounterMode's, multiply-add = 2, causal mask in full.",
+    help=f"Whose way of counting: {', '.join(convention_names())}; default: {DEFAULT_CONVENTION}. "
+    "It sets what is not given of the switches.",
 )
-@click.option("--elementwise", is_flag=True, help="Count element-wise work beside matrix products.")
+@click.option("--unit", metavar="flop|mac", help="A multiply-add is 2 (flop) or 1 (mac).")
+@click.option("--causal", metavar="full|half", help="A causal mask's square in full, or half of it.")
+@click.option("--ffn-matrices", type=options.COUNT, metavar="2|3", help="2 leaves out the gate matrix.")
+@click.option(
+    "--include", type=options.NAMES, metavar="PART,...", help="Out of vision, reducer, projector, llm, lm_head."
+)
+@click.option("--tokens-counted", metavar="all|visual", help="visual leaves out text tokens.")
+@click.option("--elementwise", is_flag=True, default=None, help="Norms, softmax and activations too.")
+@click.option("--explain", "explained", is_flag=True, help="Show the formula with the numbers put in.")
+@click.option("--compare", "compared", is_flag=True, help="Show all conventions side by side.")
 @options.output
-def command(form: str, output: str | None, **asked: Any) -> None:
-    """FLOPs, MACs, parameters and bytes of one forward (vision, projector, prefill).
+@or_module
+def command(form: str, output: str | None, explained: bool, compared: bool, **asked: Any) -> None:
+    """FLOPs, MACs and bytes of one forward, as torch or as papers count.
+
+    The forward is vision, reduction, projector and prefill, without decode.
 
     \b
     Examples:
       perfkit count --tokens 32
-      perfkit count --model llama-3-8b --text-tokens 2048 --logits all --format json
+      perfkit count --convention pyramiddrop --reduction pyramiddrop --explain
+      perfkit count --compare
+      perfkit count --module perfkit.tracing.samples:gated_feed_forward
+      perfkit count --model llama-3-8b --text-tokens 2048 --causal half --format json
     """
-    emit(count(**asked), form, output)
+    if compared:
+        comparison = compare(**_comparable(asked, explained))
+        emit(comparison, form, output)
+        _tell_of_reduction(comparison.model, comparison.workload)
+        return
+    counted = count(**{**asked, "convention": asked["convention"] or DEFAULT_CONVENTION})
+    emit(explain(counted) if explained else counted, form, output)
+    _tell_of_reduction(counted.model, counted.workload)
+
+
+def _tell_of_reduction(spec: ModelSpec, workload: Workload) -> None:
+    if workload.reduction:
+        from perfkit.remarks import reduction_notes  # a whole prediction is imported with it
+
+        tell("note", reduction_notes(spec, workload))
+
+
+def _comparable(asked: dict[str, Any], explained: bool) -> dict[str, Any]:
+    """Options of a comparison.
+
+    Raises:
+        InvalidValue: one that only a single convention can take.
+    """
+    given = [name for name in ("convention", *SWITCHES) if asked[name] is not None] + ["explain"] * explained
+    if given:
+        raise InvalidValue(f"--compare shows every convention as it is: leave out --{given[0].replace('_', '-')}")
+    return {name: value for name, value in asked.items() if name not in ("convention", *SWITCHES)}

@@ -58,4 +58,6 @@ def _rendered(value: Reportable | Sequence[Reportable], form: str, *, to_termina
         color = to_terminal and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         width = shutil.get_terminal_size((100, 24)).columns
         return render_for_people(reports.overview(value), width=width, color=color)
-    return reports.report(value).render(form)
+    if form == "csv":
+        return reports.report(value).render(form)
+    return reports.printed(value).render(form)

@@ -56,7 +56,8 @@ def flat(given: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value for values in given for value in values))
 
 
-def _choice(allowed: tuple[str, ...]) -> _Parsed:
+def choice(allowed: tuple[str, ...]) -> _Parsed:
+    """Type of an option that takes one of some words."""
     return _Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
 
 
@@ -79,9 +80,9 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> 
 
 
 _form = click.option(
-    "--format", "form", type=_choice(FORMATS), default="table", show_default=True, help="Output format."
+    "--format", "form", type=choice(FORMATS), default="table", show_default=True, help="Output format."
 )
-_verbose = click.option(
+verbose = click.option(
     "-v",
     "--verbose",
     is_flag=True,
@@ -92,8 +93,8 @@ _verbose = click.option(
 )
 _output = click.option("--output", type=click.Path(), metavar="FILE", help="Write there, whole or not at all.")
 
-output = _chain(_form, _output, _verbose)
-form = _chain(_form, _verbose)
+output = _chain(_form, _output, verbose)
+form = _chain(_form, verbose)
 
 model = click.option(
     "--model",
@@ -103,12 +104,43 @@ model = click.option(
     help="A preset (`perfkit models` lists them), or a path to a Hugging Face config.json.",
 )
 
-forward = _chain(
+logits = click.option("--logits", type=choice(LOGITS), default="last", show_default=True, help="Positions with logits.")
+attention = click.option(
+    "--attention",
+    type=choice(ATTENTIONS),
+    default="fused",
+    show_default=True,
+    help="fused: scores stay on the chip; eager: they pass through memory.",
+)
+
+_image_tokens = _chain(
     click.option("--tokens", type=COUNT_OR_ZERO, help="Visual tokens a sequence; default: the model's own; 0: none."),
-    click.option("--text-tokens", type=COUNT, default=TEXT_TOKENS, show_default=True, help="Text tokens a sequence."),
+    click.option(
+        "--reduction",
+        metavar="SPEC",
+        help="Token reduction: prumerge, prumerge+, sequential:n=64, spatial:n=64 before the language model; "
+        "fastv:k=2,r=0.5, pyramiddrop:stages=4,keep=0.5, vtw:k=16, sparsevlm, layers:2=288,16=144 inside it.",
+    ),
+)
+_sizes = _chain(
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences."),
     click.option("--images", type=COUNT, default=1, show_default=True, help="Images a sequence."),
-    click.option("--logits", type=_choice(LOGITS), default="last", show_default=True, help="Positions with logits."),
+)
+
+forward = _chain(
+    _image_tokens,
+    click.option("--text-tokens", type=COUNT, default=TEXT_TOKENS, show_default=True, help="Text tokens a sequence."),
+    _sizes,
+    logits,
+)
+# A counting convention sets what of these is not given.
+counted_forward = _chain(
+    _image_tokens,
+    click.option(
+        "--text-tokens", type=COUNT, help=f"Text tokens a sequence; default: the convention's own, else {TEXT_TOKENS}."
+    ),
+    _sizes,
+    click.option("--logits", type=choice(LOGITS), help="Positions with logits; default: the convention's."),
 )
 
 execution = _chain(
@@ -117,11 +149,13 @@ execution = _chain(
     click.option("--weights", type=STORAGE, help="Weights of the language model's linear layers; also int4, fp4."),
     click.option("--activations", type=COMPUTE, help="Activations, and attention's products."),
     click.option("--kv", type=STORAGE, help="How the cache is stored; also int4, fp4."),
-    click.option(
-        "--attention",
-        type=_choice(ATTENTIONS),
-        default="fused",
-        show_default=True,
-        help="fused: scores stay on the chip; eager: they pass through memory.",
-    ),
+    attention,
+)
+
+# A count needs no engine for its products, so any format that a tensor may have.
+stored_formats = _chain(
+    click.option("--precision", type=STORAGE, default="fp16", show_default=True, help="fp32 ... fp8 int8 int4 fp4."),
+    click.option("--weights", type=STORAGE, help="Weights of the language model's linear layers."),
+    click.option("--activations", type=STORAGE, help="Activations."),
+    click.option("--kv", type=STORAGE, help="How the cache is stored."),
 )

@@ -1,6 +1,7 @@
 """Domain values -> tables for people, one tidy table for machines, and the JSON of the contract.
 
-One file a kind of value; each has `table` (tidy, SI), `overview` (what a terminal shows) and `document` (JSON).
+One file a kind of value; each has `table` (tidy, SI), `overview` (what a terminal shows) and `document` (JSON);
+one that papers print has `printed` too.
 """
 
 from __future__ import annotations
@@ -14,17 +15,41 @@ from perfkit.errors import InvalidValue
 from perfkit.tables import Table
 
 if TYPE_CHECKING:
+    from perfkit.cost_tables.building import CostTable
     from perfkit.hardware import Device
     from perfkit.latency import Prediction
     from perfkit.measuring.measurement import Measurement
     from perfkit.measuring.nvml import DetectedGpu
     from perfkit.models.spec import ModelSpec
+    from perfkit.papers.reproducing import Reproduction
+    from perfkit.tables.paper import PaperTable
+    from perfkit.totals.comparing import Comparison
     from perfkit.totals.counted import Count
+    from perfkit.totals.explaining import Explanation
+    from perfkit.tracing.traced import Trace
     from perfkit.validation.judging import Validation
     from perfkit.validation.published import PublishedValidation
+    from perfkit.views.breakdown import BreakdownView
+    from perfkit.views.roofline import RooflineView
+    from perfkit.views.tokens import TokensView
 
     Reportable: TypeAlias = (
-        Prediction | Device | DetectedGpu | ModelSpec | Count | Measurement | Validation | PublishedValidation
+        Prediction
+        | Device
+        | DetectedGpu
+        | ModelSpec
+        | Count
+        | Explanation
+        | Comparison
+        | Measurement
+        | Validation
+        | PublishedValidation
+        | Reproduction
+        | CostTable
+        | Trace
+        | RooflineView
+        | TokensView
+        | BreakdownView
     )
 
 # By name, so that a report loads only what its own kind of value needs.
@@ -34,9 +59,17 @@ _MODULES = {
     "DetectedGpu": "detected",
     "ModelSpec": "models",
     "Count": "counts",
+    "Explanation": "explanation",
+    "Comparison": "comparison",
     "Measurement": "measurement",
     "Validation": "validation",
     "PublishedValidation": "published",
+    "Reproduction": "reproduction",
+    "CostTable": "cost_tables",
+    "Trace": "traces",
+    "RooflineView": "roofline_view",
+    "TokensView": "tokens_view",
+    "BreakdownView": "breakdown_view",
 }
 
 
@@ -60,6 +93,14 @@ def overview(value: Reportable | Sequence[Reportable]) -> list[Table]:
     values = _several(value)
     tables: list[Table] = _module(values).overview(values)
     return tables
+
+
+def printed(value: Reportable | Sequence[Reportable]) -> Table | PaperTable:
+    """What a page shows of a value: a kind's own table for papers where it has one, else the tidy one."""
+    values = _several(value)
+    module = _module(values)
+    found: Table | PaperTable = getattr(module, "printed", module.table)(values)
+    return found
 
 
 def document(value: Reportable | Sequence[Reportable]) -> Any:

@@ -453,7 +453,8 @@ def document(request):
 def test_the_document_has_the_contracts_keys(document):
     top = {"perfkit", "model", "device", "calibration", "workload", "execution", "phases", "ops", "totals", "warnings"}
     assert document.keys() == top
-    assert document["workload"].keys() == {"batch", "images", "visual_tokens", "text_tokens", "new_tokens"}
+    counts = {"batch", "images", "visual_tokens", "text_tokens", "new_tokens"}
+    assert document["workload"].keys() == counts | {"reduction", "schedule"}
     execution = {"weights", "activations", "kv", "attention", "logits", "tp", "pp", "runtime"}
     assert document["execution"].keys() == execution
     seconds = {f"{what}_{kind}_s" for what in ("ttft", "tpot") for kind in ("roofline", "expected")}
@@ -505,7 +506,7 @@ def test_the_document_says_what_was_asked():
     assert document["perfkit"] == perfkit.__version__
     assert (document["device"], document["model"], document["calibration"]) == ("t4", "llava-1.5-7b", None)
     workload = {"batch": 2, "images": 3, "visual_tokens": 32, "text_tokens": 7, "new_tokens": 9}
-    assert document["workload"] == workload
+    assert document["workload"] == {**workload, "reduction": None, "schedule": []}
     execution = {"weights": "int4", "activations": "fp16", "kv": "int8", "attention": "eager", "logits": "none"}
     assert {key: document["execution"][key] for key in execution} == execution
     assert (document["execution"]["tp"], document["execution"]["pp"]) == (1, 1)
@@ -519,6 +520,8 @@ def test_the_default_is_every_visual_token_in_half_precision():
         "visual_tokens": 576,  # (336 / 14)^2
         "text_tokens": 60,
         "new_tokens": 128,
+        "reduction": None,
+        "schedule": [],
     }
     assert {document["execution"][key] for key in ("weights", "activations", "kv")} == {"fp16"}
     assert [phase["phase"] for phase in document["phases"]] == ["vision", "projector", "prefill", "decode"]

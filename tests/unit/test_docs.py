@@ -7,10 +7,11 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import perfkit
 from perfkit.cli import COMMANDS, load_command, main
@@ -35,9 +36,14 @@ def shell_lines() -> list[str]:
 
 def needs_a_machine(line: str) -> bool:
     """Whether a command times this machine, or reads what was timed."""
-    return (
-        bool(re.match(r"perfkit (measure|validate) (?!--published)", line)) or "--detect" in line or "this.yaml" in line
-    )
+    measured = re.match(r"perfkit (measure|validate|plot validation) (?!--published)", line)
+    return bool(measured) or "--detect" in line or "this.yaml" in line
+
+
+def run(line: str, folder: Path) -> Result:
+    """A command line; a picture that it draws lies in `folder`."""
+    with chdir(folder if line.startswith("perfkit plot ") else Path.cwd()):
+        return CliRunner().invoke(main, shlex.split(line)[1:])
 
 
 QUICK = [line for line in shell_lines() if not needs_a_machine(line)]
@@ -45,8 +51,8 @@ LONG = [line for line in shell_lines() if needs_a_machine(line)]
 
 
 @pytest.mark.parametrize("line", QUICK)
-def test_every_perfkit_command_of_the_documentation_runs(line: str) -> None:
-    result = CliRunner().invoke(main, shlex.split(line)[1:])
+def test_every_perfkit_command_of_the_documentation_runs(line: str, tmp_path: Path) -> None:
+    result = run(line, tmp_path)
     assert result.exit_code == 0, result.output
 
 
@@ -72,11 +78,11 @@ def test_every_command_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("line", examples())
-def test_every_example_of_the_help_runs(line: str) -> None:
+def test_every_example_of_the_help_runs(line: str, tmp_path: Path) -> None:
     if needs_a_machine(line):
         assert parse(line) == line.split()[1]
     else:
-        assert CliRunner().invoke(main, shlex.split(line)[1:]).exit_code == 0
+        assert run(line, tmp_path).exit_code == 0
 
 
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
