@@ -159,3 +159,30 @@ stored_formats = _chain(
     click.option("--activations", type=STORAGE, help="Activations."),
     click.option("--kv", type=STORAGE, help="How the cache is stored."),
 )
+
+
+def compared(gpu: str, model: str, reduction: str) -> Callable[[Command], Command]:
+    """`--gpu`, `--model` and `--reduction`, each repeatable, for parameters of these names."""
+    return _chain(
+        click.option(
+            "--gpu", gpu, multiple=True, metavar="NAME", help="Device id, alias, or path to a YAML. Repeatable."
+        ),
+        click.option(
+            "--model",
+            model,
+            multiple=True,
+            default=(DEFAULT_MODEL,),
+            show_default=True,
+            metavar="NAME",
+            help="A preset, or a path to a Hugging Face config.json. Repeatable.",
+        ),
+        click.option(
+            "--reduction",
+            reduction,
+            multiple=True,
+            default=("none",),
+            show_default=True,
+            metavar="SPEC",
+            help="Token reduction, as `perfkit roofline` takes it; none: without. Repeatable.",
+        ),
+    )

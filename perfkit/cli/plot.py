@@ -13,7 +13,6 @@ from perfkit.charts.style import WIDTHS
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
 from perfkit.errors import InvalidValue
-from perfkit.models import DEFAULT_MODEL
 from perfkit.tables import FORMATS
 from perfkit.units import parse_choice
 from perfkit.workload import TEXT_TOKENS
@@ -30,25 +29,7 @@ OF_VALIDATION = ("kind", "files", "gpus", "output", "form")  # what a chart of a
 @click.command("plot")
 @click.argument("kind", metavar="roofline|tokens|breakdown|validation")
 @click.argument("files", metavar="[FILE]...", nargs=-1)
-@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Device id, alias, or path to a YAML. Repeatable.")
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    default=(DEFAULT_MODEL,),
-    show_default=True,
-    metavar="NAME",
-    help="A preset, or a path to a Hugging Face config.json. Repeatable.",
-)
-@click.option(
-    "--reduction",
-    "reductions",
-    multiple=True,
-    default=("none",),
-    show_default=True,
-    metavar="SPEC",
-    help="Token reduction, as `perfkit roofline` takes it; none: without. Repeatable.",
-)
+@options.compared("gpus", "models", "reductions")
 @click.option(
     "--tokens", type=options.COUNTS_OR_ZERO, multiple=True, help="Visual tokens a sequence; default: the model's own."
 )

@@ -11,7 +11,6 @@ from click.core import ParameterSource
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
 from perfkit.errors import InvalidValue
-from perfkit.models import DEFAULT_MODEL
 from perfkit.workload import LOGITS, NEW_TOKENS
 
 if TYPE_CHECKING:
@@ -22,23 +21,7 @@ SEVERAL = ("tokens", "columns")  # each may be given several times, with several
 
 
 @click.command("table")
-@click.option("--gpu", multiple=True, metavar="NAME", help="Device id, alias, or path to a YAML. Repeatable.")
-@click.option(
-    "--model",
-    multiple=True,
-    default=(DEFAULT_MODEL,),
-    show_default=True,
-    metavar="NAME",
-    help="A preset, or a path to a Hugging Face config.json. Repeatable.",
-)
-@click.option(
-    "--reduction",
-    multiple=True,
-    default=("none",),
-    show_default=True,
-    metavar="SPEC",
-    help="Token reduction, as `perfkit roofline` takes it; none: without. Repeatable.",
-)
+@options.compared("gpu", "model", "reduction")
 @click.option(
     "--tokens",
     type=options.COUNTS_OR_ZERO,

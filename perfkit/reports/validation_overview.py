@@ -294,6 +294,6 @@ def _speedups(speedups: Sequence[Speedup]) -> Table:
 _SPEEDUP_NOTES = (
     "promised: by the roofline; got: measured; share: of the promised gain, (got - 1) / (promised - 1); - where less "
     "than 5 % is promised.",
-    "request: vision + projector + prefill + N decode steps, vision at full tokens in both; each step as long as the "
-    "measured one, whose cache holds the prompt. All but decode is launched eagerly, in a request with graphs too.",
+    "request: vision + projector + prefill + N - 1 decode steps, vision at full tokens in both; each step as long as "
+    "the measured one, whose cache holds the prompt. All but decode is launched eagerly, in a request with graphs too.",
 )

@@ -56,8 +56,9 @@ _Timed: TypeAlias = Mapping[PhaseCase, _Times]
 def find_speedups(points: Iterable[ComparedPoint]) -> tuple[Speedup, ...]:
     """Wherever equal work was timed at two counts of visual tokens or more: the largest against the smallest.
 
-    A request of N new tokens is vision, projector, prefill and N decode steps, each as long as the one that was timed,
-    whose cache holds the prompt. Vision runs at full tokens in either request.
+    A request of N new tokens is vision, projector, prefill, which gives the first of them, and N - 1 decode
+    steps, each as long as the one that was timed, whose cache holds the prompt. Vision runs at full tokens in either
+    request.
     """
     timed = {
         point.case: _Times(point.roofline_s, point.expected_s, point.measured_s)
@@ -99,7 +100,7 @@ def _request(decode: PhaseCase, new_tokens: int, timed: _Timed) -> list[_Times] 
     ]
     if len(first) != 3 or not all(case in timed for case in first):
         return None
-    return [*(timed[case] for case in first), *[timed[decode]] * new_tokens]
+    return [*(timed[case] for case in first), *[timed[decode]] * (new_tokens - 1)]
 
 
 def _sees_for(vision: PhaseCase, decode: PhaseCase) -> bool:

@@ -7,6 +7,7 @@ import io
 import json
 from typing import Any
 
+import commands
 import pytest
 from click.testing import CliRunner, Result
 
@@ -34,11 +35,7 @@ def answer_json(*arguments: str) -> Any:
 
 
 def error_line(*arguments: str) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    return line
+    return commands.error_line("count", *arguments)
 
 
 # --- switches

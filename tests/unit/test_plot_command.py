@@ -1,27 +1,18 @@
 """`perfkit plot`: every kind, one line for whatever is wrong, and nothing half-written."""
 
 import json
+from functools import partial
 
+import commands
 import pytest
-from click.testing import CliRunner
 
-from perfkit.cli import main
 from perfkit.tables import FORMATS
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<!doctype html>"}
 PREDICTED = ("roofline", "tokens", "breakdown")
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, ["plot", *map(str, arguments)])
-
-
-def error_line(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    return result.stderr.removeprefix("Error: ").rstrip("\n")
+run, error_line = partial(commands.run, "plot"), partial(commands.error_line, "plot")
 
 
 def names(folder):
@@ -99,7 +90,7 @@ def test_notes_and_warnings_go_to_stderr(tmp_path):
 
 def test_a_validation_is_the_chart_of_validate(measured, tmp_path):
     drawn = run("validation", measured, "--output", tmp_path / "a.svg")
-    beside = CliRunner().invoke(main, ["validate", str(measured), "--chart", str(tmp_path / "b.svg")])
+    beside = commands.run("validate", measured, "--chart", tmp_path / "b.svg")
     assert (drawn.exit_code, drawn.stdout, beside.exit_code) == (0, "", 0)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 

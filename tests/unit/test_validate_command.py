@@ -3,11 +3,11 @@
 import csv
 import io
 import json
+from functools import partial
 
+import commands
 import pytest
-from click.testing import CliRunner
 
-from perfkit.cli import main
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.measurement import Machine, Point, Run
 from perfkit.measuring.protocol import Timing
@@ -33,16 +33,7 @@ def mine(tmp_path):
     return str(path)
 
 
-def run(*arguments):
-    return CliRunner().invoke(main, ["validate", *map(str, arguments)])
-
-
-def error_line(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    assert len(result.stderr.splitlines()) == 1
-    return result.stderr.removeprefix("Error: ").rstrip("\n")
+run, error_line = partial(commands.run, "validate"), partial(commands.error_line, "validate")
 
 
 def names(folder):

@@ -259,10 +259,10 @@ def test_speedups_of_phases_are_the_largest_count_against_the_smallest():
 def test_speedups_of_requests_add_decode_steps_to_all_that_comes_first():
     requests = {s.new_tokens: s for s in find_speedups(REQUEST) if s.new_tokens is not None}
     assert tuple(requests) == NEW_TOKENS
-    assert requests[1].promised == pytest.approx((2 + 2 + 20 + 5) / (2 + 1 + 5 + 4))  # 29 / 12
-    assert requests[1].got == pytest.approx((4 + 4 + 40 + 10) / (4 + 4 + 20 + 10))  # 58 / 38
-    assert requests[512].promised == pytest.approx((24 + 512 * 5) / (8 + 512 * 4))
-    assert requests[512].got == pytest.approx((48 + 5120) / (28 + 5120))
+    assert requests[1].promised == pytest.approx((2 + 2 + 20) / (2 + 1 + 5))  # 24 / 8: prefill gives the first token
+    assert requests[1].got == pytest.approx((4 + 4 + 40) / (4 + 4 + 20))  # 48 / 28
+    assert requests[512].promised == pytest.approx((24 + 511 * 5) / (8 + 511 * 4))
+    assert requests[512].got == pytest.approx((48 + 5110) / (28 + 5110))
     assert requests[1].expected is None
 
 
@@ -281,8 +281,8 @@ def test_expected_speedups_stand_where_both_ends_are_expected():
 def test_runtimes_are_not_mixed_and_graphs_share_the_eager_prefill():
     graph = [compared("decode", n, r, m, runtime="graph") for n, r, m in ((576, 5e-3, 5e-3), (32, 4e-3, 4e-3))]
     found = find_speedups([*REQUEST, *graph])
-    (fast,) = (s for s in found if s.new_tokens == 1 and s.case.runtime == "graph")
-    assert fast.got == pytest.approx((4 + 4 + 40 + 5) / (4 + 4 + 20 + 4))
+    (fast,) = (s for s in found if s.new_tokens == 8 and s.case.runtime == "graph")
+    assert fast.got == pytest.approx((4 + 4 + 40 + 7 * 5) / (4 + 4 + 20 + 7 * 4))
     assert sum(s.what == "prefill" for s in found) == 1
 
 
