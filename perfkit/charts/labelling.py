@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 INSIDE = 1.0  # points that labels stay within the frame
+ABOVE = 4.0  # where labels and their lines stand among what is drawn: over every mark
 
 Spots = Callable[[float, float], Spot]  # from a place in data to one on the figure, in points
 
@@ -72,9 +73,10 @@ def _write(axes: Axes, label: Label, box: Box) -> None:
     middle = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     where: dict[str, Any] = {"xycoords": "figure points", "textcoords": "figure points"}
     style: dict[str, Any] = {"fontsize": TEXT, "color": label.color, "ha": "center", "va": "center", "linespacing": 1.1}
+    style["zorder"] = ABOVE
     style["bbox"] = {"facecolor": "#FFFFFF", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
     leader = label.wish.leader(box)
     if leader:
         line = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", xy=leader[0], xytext=leader[1], arrowprops=line, **where).set_in_layout(False)
+        axes.annotate("", xy=leader[0], xytext=leader[1], arrowprops=line, zorder=ABOVE, **where).set_in_layout(False)
     axes.annotate(label.text, xy=middle, xytext=middle, **where, **style).set_in_layout(False)

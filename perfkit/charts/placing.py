@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import cos, dist, radians, sin
+from math import cos, dist, hypot, radians, sin
 from typing import NamedTuple
 
 Spot = tuple[float, float]
@@ -68,6 +68,30 @@ class Box(NamedTuple):
         return first < last
 
 
+class Disc(NamedTuple):
+    """A round mark, in points."""
+
+    middle: Spot
+    radius: float
+
+    def meets(self, line: Line) -> bool:
+        """Whether a straight line passes through.
+
+        >>> Disc((2, 1), 2).meets(((0, 0), (4, 0))), Disc((2, 3), 2).meets(((0, 0), (4, 0)))  # 1 and 3 from the line
+        (True, False)
+        """
+        (x, y), (to_x, to_y) = line
+        across, up = to_x - x, to_y - y
+        along = ((self.middle[0] - x) * across + (self.middle[1] - y) * up) / hypot(across, up) ** 2
+        part = min(max(along, 0.0), 1.0)
+        return dist(self.middle, (x + part * across, y + part * up)) < self.radius
+
+    @property
+    def box(self) -> Box:
+        """The square around it."""
+        return Box(*self.middle, *self.middle).grown(self.radius)
+
+
 class Wish(NamedTuple):
     """A label that wants a place: boxes by preference, and the mark of some radius to which a line leads, if any."""
 
@@ -103,11 +127,16 @@ def _around(mark: Spot, size: tuple[float, float], radius: float, start: float) 
 
 
 class Obstacles(NamedTuple):
-    """What labels keep clear of: boxes and lines that no label covers, and among the lines those no leader crosses."""
+    """What labels keep clear of: boxes and lines that no label covers, and among the lines those no leader crosses.
+
+    Discs are what a leader passes through, and drops lines that a label covers, only where there is no other place.
+    """
 
     boxes: tuple[Box, ...] = ()
     lines: tuple[Line, ...] = ()
     walls: tuple[Line, ...] = ()
+    discs: tuple[Disc, ...] = ()
+    drops: tuple[Line, ...] = ()
 
     def free(self, wish: Wish, box: Box) -> bool:
         """Whether a box and the leader to it are clear of all."""
@@ -115,6 +144,12 @@ class Obstacles(NamedTuple):
             return False
         leader = wish.leader(box)
         return leader is None or not any(cross(leader, wall) for wall in self.walls)
+
+    def faults(self, wish: Wish, box: Box) -> int:
+        """How many discs of other marks the leader to a box passes through, and drops that the box covers."""
+        leader = wish.leader(box)
+        crossed = sum(disc.middle != wish.mark and disc.meets(leader) for disc in self.discs) if leader else 0
+        return crossed + sum(box.grown(CLEAR).meets(line) for line in self.drops)
 
 
 def place(wishes: Sequence[Wish], frame: Box, obstacles: Obstacles) -> list[Box | None]:
@@ -132,13 +167,27 @@ def place(wishes: Sequence[Wish], frame: Box, obstacles: Obstacles) -> list[Box 
             lines=(*obstacles.lines, *leaders),
             walls=(*obstacles.walls, *leaders, *(edge for label in labels for edge in label.edges)),
         )
-        box = next((box for box in wish.boxes if box.within(frame) and taken.free(wish, box)), None)
+        box = _best(wish, frame, taken)
         placed.append(box)
         if box:
             labels.append(box)
             leader = wish.leader(box)
             leaders += [leader] if leader else []
     return placed
+
+
+def _best(wish: Wish, frame: Box, taken: Obstacles) -> Box | None:
+    """The first free box without faults, else the first of those with the fewest."""
+    best: tuple[int, Box] | None = None
+    for box in wish.boxes:
+        if not box.within(frame) or not taken.free(wish, box):
+            continue
+        faults = taken.faults(wish, box)
+        if faults == 0:
+            return box
+        if best is None or faults < best[0]:
+            best = faults, box
+    return best[1] if best else None
 
 
 def cross(one: Line, other: Line) -> bool:

@@ -55,8 +55,12 @@ def figure_of(view: RooflineView, width: str) -> Figure:
     _frame(axes, view)
     for one in of_devices(series):
         _draw_roof(axes, one.roof, one.color if one.color and len(of_devices(series)) > 1 else INK)
-    for one, point in sorted(points_of(series), key=lambda pair: -pair[1].share):
-        _draw_point(axes, one, point, width)
+    # Where marks cover each other, the largest share's is on top, and the smallest disc.
+    by_share = sorted(points_of(series), key=lambda pair: pair[1].share)
+    for one, point in reversed(by_share):
+        _draw_disc(axes, one, point, width)
+    for one, point in by_share:
+        _draw_mark(axes, one, point)
     write_ends(axes, series)
     write_names(axes, series, width)
     return figure
@@ -156,9 +160,14 @@ def _draw_line(axes: Axes, line: Line, color: str, width: float, dashes: str) ->
     axes.plot([x, to_x], [y, to_y], color=color, linewidth=width, linestyle=dashes)
 
 
-def _draw_point(axes: Axes, one: Series, point: RoofPoint, width: str) -> None:
-    look = PHASES[point.phase]
-    color = one.color or look.color
+def _draw_disc(axes: Axes, one: Series, point: RoofPoint, width: str) -> None:
+    look = disc_style(one.color or PHASES[point.phase].color)
     at = [point.intensity], [point.flops_per_s]
-    axes.plot(*at, linestyle="", marker="o", markersize=diameter(point.share, width), zorder=2.5, **disc_style(color))
-    axes.plot(*at, linestyle="", marker=look.marker, markersize=MARK, zorder=3, **mark_style(color, one.fill))
+    axes.plot(*at, linestyle="", marker="o", markersize=diameter(point.share, width), zorder=2.5, **look)
+
+
+def _draw_mark(axes: Axes, one: Series, point: RoofPoint) -> None:
+    phase = PHASES[point.phase]
+    look = mark_style(one.color or phase.color, one.fill)
+    at = [point.intensity], [point.flops_per_s]
+    axes.plot(*at, linestyle="", marker=phase.marker, markersize=MARK, zorder=3, **look)

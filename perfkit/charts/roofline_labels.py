@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.charts.headings import short_name
 from perfkit.charts.labelling import Label, Spots, frame_of, settle, spots_of, text_size, write_labels
-from perfkit.charts.placing import Box, Line, Obstacles, Spot, Wish, around, spread
+from perfkit.charts.placing import Box, Disc, Line, Obstacles, Spot, Wish, around, spread
 from perfkit.charts.roofs import MARK, Series, diameter, of_devices, points_of, segments_of
 from perfkit.charts.sheet import wrapped
 from perfkit.charts.style import FAINT, INK, TEXT, shade
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LABELLED = 0.02  # share of the time from which on a point has a label; of several devices or workloads, twice that
-WIDEST = {"column": 72.0, "page": 110.0}  # points that a label of ops takes before it breaks
+WIDEST = {"column": 72.0, "page": 125.0}  # points that a label of ops takes before it breaks
 GAP, MOST_STEPS = 3.0, 24  # points between a line and its label; places tried along it
 RIGHT_BELOW, LEFT_ABOVE = -60.0, 120.0  # degrees: the sides of a roof's slope
 
@@ -60,24 +60,24 @@ def write_names(axes: Axes, series: Sequence[Series], width: str) -> None:
 
 
 def _obstacles(axes: Axes, series: Sequence[Series], width: str) -> Obstacles:
-    """Discs, all lines, and among them roofs, which no leader crosses."""
+    """Discs, lines of roofs and ceilings, and among them roofs, which no leader crosses; lines below ridges."""
     spot = spots_of(axes)
 
     def drawn(lines: Iterable[Line]) -> tuple[Line, ...]:
         return tuple((spot(*start), spot(*end)) for start, end in lines)
 
     segments = [segments_of(axes, one.roof) for one in of_devices(series)]
-    return Obstacles(
-        boxes=tuple(_disc(spot, point, width) for _, point in points_of(series)),
-        # Between several roofs there is too little room to keep clear of dotted and dashed lines too.
-        lines=tuple(line for one in segments for line in drawn(one.all if len(segments) == 1 else one.roof)),
-        walls=tuple(line for one in segments for line in drawn(one.roof)),
+    discs = tuple(
+        Disc(spot(point.intensity, point.flops_per_s), _radius(point, width)) for _, point in points_of(series)
     )
-
-
-def _disc(spot: Spots, point: RoofPoint, width: str) -> Box:
-    x, y = spot(point.intensity, point.flops_per_s)
-    return Box(x, y, x, y).grown(_radius(point, width))
+    return Obstacles(
+        boxes=tuple(disc.box for disc in discs),
+        # Between several roofs there is too little room to keep clear of dotted and dashed lines too.
+        lines=tuple(line for one in segments for line in drawn(one.level if len(segments) == 1 else one.roof)),
+        walls=tuple(line for one in segments for line in drawn(one.roof)),
+        discs=discs,
+        drops=tuple(drawn(line for _, line in segments[0].drops)) if len(segments) == 1 else (),
+    )
 
 
 def _radius(point: RoofPoint, width: str) -> float:
@@ -88,13 +88,26 @@ def _radius(point: RoofPoint, width: str) -> float:
 
 
 def _ridges(axes: Axes, devices: Sequence[Series]) -> Iterator[Label]:
-    """Values of ridge points, beside the lines that lead down from them."""
+    """Values of ridge points, beside the lines that lead down from them; of several devices with their names."""
     spot = spots_of(axes)
-    for one in devices:
-        color = shade(one.color) if one.color and len(devices) > 1 else INK
-        for ceiling, ((x, bottom), _) in segments_of(axes, one.roof).drops:
-            text = f"ridge {ceiling.ridge:.3g} FLOP/B" if len(devices) == 1 else f"{ceiling.ridge:.3g}"
-            yield Label(text, Wish(tuple(_beside(spot(x, bottom), text))), color)
+    drops = [(one, *drop) for one in devices for drop in segments_of(axes, one.roof).drops]
+    lines = [(spot(*start), spot(*end)) for _, _, (start, end) in drops]
+    for (one, ceiling, _), line in zip(drops, lines, strict=True):
+        if len(devices) == 1:
+            text = f"ridge {ceiling.ridge:.3g} FLOP/B"
+            yield Label(text, Wish(tuple(_beside(line[0], text))))
+        else:
+            text = f"{short_name(one.roof.prediction)}\n{ceiling.ridge:.3g}"
+            others = [other for other in lines if other != line]
+            yield Label(text, Wish(tuple(_outwards(line[0], others, text))), shade(one.color or INK))
+
+
+def _outwards(foot: Spot, others: Sequence[Line], text: str) -> Iterator[Box]:
+    """Places beside a line clear of the others, else on the side on which fewer of them stand, low places first."""
+    places = list(_beside(foot, text))
+    yield from (box for box in places[:2] if not any(box.meets(other) for other in others))
+    left = 2 * sum(x < foot[0] for (x, _), _ in others) < len(others)
+    yield from (*places[left::2], *places[1 - left :: 2])
 
 
 def _beside(foot: Spot, text: str) -> Iterator[Box]:
@@ -135,13 +148,16 @@ def _along(start: Spot, end: Spot, text: str) -> Iterator[Box]:
 
 
 def _ops(spot: Spots, series: Sequence[Series], width: str) -> Iterator[Label]:
-    """Ops of a share that matters, the largest first."""
+    """Ops of a share that matters, the largest first; of several devices with their names."""
+    several = len(of_devices(series)) > 1
     least = LABELLED if len(series) == 1 else 2 * LABELLED
     highest = max(of_devices(series), key=lambda one: one.roof.prediction.device.bytes_per_s)
     for group in sorted(_together(series, least), key=lambda group: -group[0][1].share):
         one, point = group[0]
-        text = "\n".join(wrapped(_text(point, [other.share for _, other in group]), WIDEST[width], TEXT))
-        above = len(of_devices(series)) > 1 and one.roof.prediction.device == highest.roof.prediction.device
+        text = _text(point, [other.share for _, other in group])
+        named = f"{short_name(one.roof.prediction)} {text}" if several else text
+        text = "\n".join(wrapped(named, WIDEST[width], TEXT))
+        above = several and one.roof.prediction.device == highest.roof.prediction.device
         wish = around(
             spot(point.intensity, point.flops_per_s),
             text_size(text),

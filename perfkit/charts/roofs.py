@@ -90,9 +90,9 @@ class Segments(NamedTuple):
         return (self.slope, *(line for ceiling, line in self.flats if ceiling.products))
 
     @property
-    def all(self) -> tuple[Line, ...]:
-        """Every line."""
-        return (self.slope, *(line for _, line in self.flats), *(line for _, line in self.drops))
+    def level(self) -> tuple[Line, ...]:
+        """The slope, and all ceilings."""
+        return (self.slope, *(line for _, line in self.flats))
 
 
 def segments_of(axes: Axes, roof: Roof) -> Segments:

@@ -14,7 +14,7 @@ from perfkit.charts.rendering import write_figure
 from perfkit.charts.sheet import Heading, known_width, sheet, unbroken
 from perfkit.charts.style import GREY, INK, PHASES, TEXT, tint
 from perfkit.charts.tokens_labels import name_memory, name_tokens
-from perfkit.charts.tokens_panels import CROSSING, FILLED, MARK, PANELS, ROOM, STACKED
+from perfkit.charts.tokens_panels import CROSSING, FILLED, MARK, PANELS, REST, ROOM, STACKED, WEIGHTS
 from perfkit.units import format_quantity
 from perfkit.views.tokens import Curve, TokensView
 
@@ -70,7 +70,7 @@ def _heading(view: TokensView) -> Heading:
 def _legend(series: Sequence[Series]) -> Iterator[list[Line2D]]:
     if series[0].alone:
         present = [phase.phase for phase in series[0].curve.first]
-        keys = [_phase(phase) for phase in reversed(STACKED) if phase in present]
+        keys = [_area(phase, PHASES[phase].color) for phase in reversed(STACKED) if phase in present]
     else:
         yield [_line(f"{one.label}: {bounds_of(one.curve)}", one.color, "-", one.marker) for one in series]
         keys = [_line("TTFT, all FLOPs", GREY, "-"), _line("prefill", GREY, "--")]
@@ -80,6 +80,8 @@ def _legend(series: Sequence[Series]) -> Iterator[list[Line2D]]:
     if any(one.curve.tokens[0] == 0 for one in series):
         keys.append(_mark("no image", "o", inside="#FFFFFF", edge=color))
     yield keys
+    if len(drawn_apart(series, memory_of)) == 1:
+        yield [_area("weights", WEIGHTS), _area("KV cache and activations", REST)]
     yield [_line(f"room: {'; '.join(map(_room, rooms_of(series)))}", INK, ROOM)]
 
 
@@ -101,8 +103,8 @@ def bounds_of(curve: Curve) -> str:
     return "prefill " + ", ".join(f"{found.bound}-bound from {found.tokens} tokens" for found in curve.crossings)
 
 
-def _phase(phase: str) -> Line2D:
-    return _mark(phase, "s", inside=tint(PHASES[phase].color, FILLED), edge=INK)
+def _area(label: str, color: str) -> Line2D:
+    return _mark(label, "s", inside=tint(color, FILLED), edge=INK)
 
 
 def _mark(label: str, marker: str, inside: str, edge: str) -> Line2D:

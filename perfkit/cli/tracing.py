@@ -94,6 +94,8 @@ def _emit_trace(
     with redirect_stdout(sys.stderr):  # what the module prints is no part of the result
         traced = trace(*loaded, name=module, depth=depth, elementwise=bool(elementwise), strict=strict)
     emit(traced, form, output)
+    if not traced.returned:
+        tell("warning", ["the forward returned no tensor that was found: its outputs are not in the fused bytes"])
     if traced.uncounted:
         names = ", ".join(op.name for op in traced.uncounted)
         tell("warning", [f"no formula, and so not in the FLOPs: {names} (--strict makes it an error)"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from perfkit.tracing.failures import what_it_said
@@ -18,17 +18,35 @@ _TAKEN_APART = ("aten.scaled_dot_product_attention", "aten._scaled_dot_product_a
 
 
 class Compared(NamedTuple):
-    """Another counter's FLOPs (multiply-add = 2), None where it could not count, and ours of the ops that it knows."""
+    """Another counter's FLOPs (multiply-add = 2), None where it could not count, and ours of the ops that it knows.
+
+    `partial`: perfkit ran ops without a formula, so that neither count may be whole.
+    """
 
     counter: str
     flops: int | None
     ours: int | None
     note: str
+    partial: bool = False
 
     @property
     def equal(self) -> bool | None:
-        """Whether both say the same."""
-        return None if self.flops is None else self.flops == self.ours
+        """Whether both say the same; None where that would say nothing: no count, no product, or not of all ops."""
+        if self.flops is None or self.partial or self.flops == self.ours == 0:
+            return None
+        return self.flops == self.ours
+
+    def qualified(self, uncounted: Iterable[str], *, copied: bool) -> Compared:
+        """With what must be known to read it: ops without a formula, and a module that had run before."""
+        names = ", ".join(uncounted)
+        notes = [self.note] if self.note else []
+        if self.flops is not None and names:
+            notes.append(f"not compared: no formula for {names}")
+        elif self.flops == self.ours == 0:
+            notes.append("nothing to compare")
+        elif self.equal is False and not copied:
+            notes.append("the module cannot be copied: if it keeps state, a second forward may differ")
+        return self._replace(note="; ".join(notes), partial=bool(names))
 
 
 def with_flop_counter(
@@ -42,7 +60,7 @@ def with_flop_counter(
     try:
         with torch.no_grad(), counter:
             module(*args, **kwargs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Compared("FlopCounterMode", None, None, f"cannot count it: {what_it_said(error)}")
     known = {str(op) for op in counter.flop_registry}
     skipped = [op for op, flops in products.items() if flops and op not in known and op not in _TAKEN_APART]
@@ -56,7 +74,7 @@ def with_fvcore(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], prod
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of imports, and of every Python value that its tracing freezes
             counted, passed_over = _fvcore_counts(module, args, kwargs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         absent = isinstance(error, ModuleNotFoundError) and str(error.name).startswith("fvcore")
         note = "not installed" if absent else f"cannot trace it: {what_it_said(error)}"
         return Compared("fvcore", None, None, note)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from perfkit.ops import ACTIVATION_FLOPS, NORM_FLOPS, SOFTMAX_FLOPS
-from perfkit.tracing.calls import Call
+from perfkit.tracing.calls import Call, TensorInfo
 from perfkit.tracing.registry import Flops, Rule, register
 
 # FLOPs an element of the result.
@@ -36,6 +36,7 @@ _REDUCTIONS = {
 _SOFTMAXES = "_log_softmax _safe_softmax _softmax"
 _TAPS = {1: 2, 2: 4, 3: 8}  # neighbours that linear interpolation mixes, by dimensions
 _CUBIC_TAPS = 16
+_KEPT_STATISTICS = 4  # FLOPs an element of a BatchNorm that need not find its mean and variance
 
 
 def _named(names: str) -> list[str]:
@@ -56,6 +57,12 @@ def gelu(call: Call) -> int:
     """By the error function, or its approximation by tanh."""
     name = "gelu_pytorch_tanh" if call.setting(1, "approximate", "none") == "tanh" else "gelu"
     return ACTIVATION_FLOPS[name] * call.out.elements
+
+
+def batch_norm(call: Call) -> int:
+    """By kept statistics: subtract, multiply by the reciprocal deviation, scale, shift; by its own: as a LayerNorm."""
+    kept = isinstance(call.setting(3, "running_mean"), TensorInfo) and not call.setting(5, "training", default=False)
+    return (_KEPT_STATISTICS if kept else NORM_FLOPS["layernorm"]) * prod(call.shape(0))
 
 
 def window(flops: int) -> Flops:
@@ -85,11 +92,15 @@ register(_named(_SOFTMAXES), Rule("softmax", vector=each_input(SOFTMAX_FLOPS)))
 register(["aten.native_layer_norm", "aten.native_group_norm"], Rule("norm", vector=each_input(NORM_FLOPS["layernorm"])))
 register(["aten._weight_norm_interface"], Rule("norm", vector=each_input(4)))  # square, add, divide, multiply
 register(["aten.rms_norm", "aten._fused_rms_norm"], Rule("norm", vector=each_input(NORM_FLOPS["rmsnorm"])))
-# By kept statistics: subtract, multiply by the reciprocal deviation, scale, shift.
 register(
-    _named("native_batch_norm cudnn_batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update"),
-    Rule("norm", vector=each_input(4)),
+    _named("native_batch_norm cudnn_batch_norm miopen_batch_norm _native_batch_norm_legit"),
+    Rule("norm", vector=batch_norm),
 )
+register(
+    _named("_native_batch_norm_legit_no_training _batch_norm_no_update"),
+    Rule("norm", vector=each_input(_KEPT_STATISTICS)),
+)
+register(["aten._batch_norm_with_update"], Rule("norm", vector=each_input(NORM_FLOPS["layernorm"])))
 
 register(_named("avg_pool2d avg_pool3d"), Rule("reduction", vector=window(1)))
 register(_named("max_pool2d_with_indices max_pool3d_with_indices"), Rule("reduction", vector=window(1)))

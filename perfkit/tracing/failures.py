@@ -29,7 +29,7 @@ def what_it_said(error: BaseException) -> str:
     >>> what_it_said(ValueError("no such size\\n  in line 3"))
     'ValueError: no such size'
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in _words(error).splitlines() if line.strip()]
     text = lines[0] if lines else ""
     shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
@@ -37,5 +37,18 @@ def what_it_said(error: BaseException) -> str:
 
 def advice(error: BaseException) -> str:
     """What helps against an exception, after a semicolon, or nothing."""
-    text = str(error).lower()
+    text = _words(error).lower()
     return next((f"; {hint}" for words, hint in _HINTS if any(word in text for word in words)), "")
+
+
+def of_devices(error: BaseException) -> bool:
+    """Whether tensors of two devices met."""
+    return "device" in _words(error).lower()
+
+
+def _words(error: BaseException) -> str:
+    """Its message; nothing where making it fails too."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

@@ -33,10 +33,10 @@ class Fused(NamedTuple):
 
 
 class _Made(NamedTuple):
-    """Who made the memory that a tensor lies in: the op's number, and whether it passed it through memory."""
+    """Memory that the forward made: the op that last wrote it, if one did, and whether a product passed it through."""
 
-    by: int
-    product: bool
+    by: int | None = None
+    product: bool = False
 
 
 class Ledger:
@@ -46,6 +46,7 @@ class Ledger:
         self._weights = frozenset(weights)
         self._made: dict[Hashable, _Made] = {}
         self._places: set[tuple[Hashable, int, int]] = set()  # what is accounted for
+        self._gathers: dict[Hashable, frozenset[Hashable]] = {}  # rows that are, and the memory they were chosen by
         self._taken: dict[Hashable, int] = {}  # bytes of a storage that are accounted for
         self._parts = dict.fromkeys(Fused._fields, 0)
         self._bytes: list[int] = []
@@ -54,21 +55,30 @@ class Ledger:
         """Account for a call: what it adds to the bound."""
         self._bytes.append(0)
         for part in traffic.reads:
-            self._read(part)
+            if not self._gathered(part, call):
+                self._read(part)
         given = {info.storage for info in (*call.inputs, *call.written)}
         for info, size in traffic.writes:
             outlives = info.storage in given and info.storage not in self._made
             if outlives or product:
                 self._add("outputs" if outlives else "products", len(self._bytes) - 1, size)
         for info in call.outputs:
-            if info.storage not in given or (product and info.storage in self._made):
-                self._made[info.storage] = _Made(len(self._bytes) - 1, product)
+            if info.storage not in given:
+                self._made[info.storage] = _Made()
+        for info, _ in traffic.writes:
+            self._gathers = {rows: by for rows, by in self._gathers.items() if info.storage not in by}
+            if info.storage in self._made:
+                by_product = product or self._made[info.storage].product
+                self._made[info.storage] = _Made(len(self._bytes) - 1, by_product)
 
     def close(self, outputs: Iterable[TensorInfo]) -> tuple[tuple[int, ...], Fused]:
-        """Write what the module returned; bytes of each noted call in order, and the parts of their sum."""
+        """Write what the module returned; bytes of each noted call in order, and the parts of their sum.
+
+        The op that last wrote an output is charged with it; memory that none wrote (`torch.empty`) moves nothing.
+        """
         for info in once(outputs):
             made = self._made.get(info.storage)
-            if made is not None and not made.product:
+            if made is not None and made.by is not None and not made.product:
                 self._add("outputs", made.by, self._new((info, info.footprint)))
         return tuple(self._bytes), Fused(**self._parts)
 
@@ -79,6 +89,16 @@ class Ledger:
             return  # computed on the way in
         name = "products" if made is not None else "weights" if storage in self._weights else "inputs"
         self._add(name, len(self._bytes) - 1, self._new(part))
+
+    def _gathered(self, part: Part, call: Call) -> bool:
+        """Whether the same rows, chosen by the same indices, were read before."""
+        info, size = part
+        if size == info.footprint:
+            return False
+        rows = (info.place, size, call.name, call.args)
+        known = rows in self._gathers
+        self._gathers[rows] = frozenset(given.storage for given in call.inputs)
+        return known
 
     def _new(self, part: Part) -> int:
         """Bytes of a part that are not accounted for yet, at most what its memory still has."""

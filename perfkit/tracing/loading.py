@@ -127,13 +127,25 @@ def _described(value: Any) -> str:
 
 
 def _on_meta(loaded: Loaded) -> Loaded:
-    """All of it without memory, what the factory made elsewhere too (from a file, say); shared weights stay shared."""
+    """All of it without memory, what the factory made elsewhere too (from a file, say); shared weights stay shared.
+
+    Raises:
+        InvalidValue: what was made elsewhere cannot be copied.
+    """
     from copy import deepcopy
 
     module = loaded.module
     tensors = [*module.parameters(), *module.buffers(), *found_tensors((loaded.args, loaded.kwargs))]
-    stand_ins = {id(tensor): _stand_in(tensor) for tensor in tensors if not tensor.is_meta}
-    return deepcopy(loaded, stand_ins) if stand_ins else loaded
+    elsewhere = [tensor for tensor in tensors if not tensor.is_meta]
+    if not elsewhere:
+        return loaded
+    try:
+        return deepcopy(loaded, {id(tensor): _stand_in(tensor) for tensor in elsewhere})
+    except Exception as error:
+        raise InvalidValue(
+            f"{type(module).__name__} cannot be put on meta: {what_it_said(error)}; make every tensor on the default "
+            "device, which is meta in the factory"
+        ) from error
 
 
 def _stand_in(tensor: Any) -> Any:

@@ -53,6 +53,17 @@ def grouped(call: Call) -> int:
     return 2 * prod(a) * b[-1]
 
 
+def bilinear(call: Call) -> int | None:
+    """Rows (t, a), weight (n, a, b), rows (t, b), as `nn.Bilinear` asks: 2 t a b and 2 t b for each of n results.
+
+    None for other sums of three factors.
+    """
+    if call.args[3:7] != ((1, 3), (0,), (1, 2), (2, 3)):
+        return None
+    results, a, b = call.shape(1)
+    return 2 * results * call.shape(0)[0] * b * (a + 1)
+
+
 def convolution(call: Call) -> int:
     """Weight (outputs, inputs / groups, *window) at every position of the output: 2 a weight, position and picture."""
     pictures, _, *positions = call.out.shape
@@ -118,6 +129,7 @@ register(["aten._scaled_mm"], Rule("product", matrices(0, 1), _bias(4)))
 register(["aten._weight_int4pack_mm", "aten._weight_int8pack_mm"], Rule("product", by_packed_weight))
 register(["aten.mv", "aten.dot", "aten.vdot"], Rule("product", by_vector(0)))
 register(["aten.addmv"], Rule("product", by_vector(1), _bias(0)))
+register(["aten._trilinear"], Rule("product", bilinear))
 register(["aten.addr"], Rule("product", outer))
 register(["aten._grouped_mm", "aten._scaled_grouped_mm"], Rule("product", grouped))
 register(

@@ -33,12 +33,16 @@ class OpRun(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Calls of one forward in order, the share of each in the fused bound, and how often each module ran."""
+    """Calls of one forward in order, the share of each in the fused bound, and how often each module ran.
+
+    `returned`: how many tensors it returned.
+    """
 
     runs: tuple[OpRun, ...]
     fused_bytes: tuple[int, ...]
     fused: Fused
     module_calls: dict[str, int]
+    returned: int
 
 
 def record(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recording:
@@ -61,8 +65,9 @@ def record(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Record
 
     with torch.inference_mode(), log.modules(), Recorder():  # type: ignore[no-untyped-call]
         returned = module(*args, **kwargs)
-    fused_bytes, fused = log.ledger.close(describe(tensor) for tensor in found_tensors(returned))
-    return Recording(tuple(log.runs), fused_bytes, fused, log.module_calls)
+    outputs = [describe(tensor) for tensor in found_tensors(returned)]
+    fused_bytes, fused = log.ledger.close(outputs)
+    return Recording(tuple(log.runs), fused_bytes, fused, log.module_calls, len(outputs))
 
 
 class _Log:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from types import ModuleType
+from contextlib import suppress
+from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 from perfkit.tracing.calls import TensorInfo
@@ -73,12 +75,23 @@ def _found(value: Any, seen: set[int]) -> Iterator[Any]:
         yield value
     elif isinstance(value, Mapping):
         parts = value.values()
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset | deque):
         parts = value
-    elif hasattr(value, "__dict__") and not callable(value):  # no modules, no functions
-        parts = vars(value).values()
+    elif not callable(value):  # no modules, no functions
+        parts = _attributes(value)
     for part in parts:
         yield from _found(part, seen)
+
+
+def _attributes(value: Any) -> list[Any]:
+    """What an object holds, in its dictionary and in the slots of its classes."""
+    held = list(getattr(value, "__dict__", {}).values())
+    own = [vars(kind) for kind in type(value).__mro__ if "__slots__" in vars(kind)]
+    for slot in (member for members in own for member in members.values()):
+        if isinstance(slot, MemberDescriptorType):
+            with suppress(AttributeError):  # a slot that nothing was put in
+                held.append(slot.__get__(value))
+    return held
 
 
 def _is_tensor(value: Any) -> bool:

@@ -41,13 +41,16 @@ class ModuleTotal(NamedTuple):
 
 
 def by_module_and_op(recording: Recording, depth: int | None) -> tuple[OpTotal, ...]:
-    """Ops in the order in which they first ran, modules below `depth` counting as what contains them; no free ones."""
+    """Ops in the order in which they first ran, modules below `depth` counting as what contains them; no free ones.
+
+    A free op of one's own, whose formula moves bytes, is among them.
+    """
     found: dict[tuple[str, str, str], list[Costs]] = {}
     for run, fused_bytes in zip(recording.runs, recording.fused_bytes, strict=True):
-        if run.kind != "free":
-            costs = Costs(run.matmul_flops, run.vector_flops, run.bytes, fused_bytes)
+        costs = Costs(run.matmul_flops, run.vector_flops, run.bytes, fused_bytes)
+        if run.kind != "free" or any(costs):
             found.setdefault((cut(run.module, depth), run.name, run.kind), []).append(costs)
-    return tuple(OpTotal(*key, len(costs), total(costs)) for key, costs in found.items())
+    return tuple(OpTotal(*key, len(same), total(same)) for key, same in found.items())
 
 
 def by_op(ops: Iterable[OpTotal]) -> tuple[OpTotal, ...]:

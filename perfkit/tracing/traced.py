@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from perfkit.errors import InvalidValue, PerfkitError
 from perfkit.tracing.comparing import Compared, with_flop_counter, with_fvcore
-from perfkit.tracing.failures import advice, what_it_said
+from perfkit.tracing.failures import advice, of_devices, what_it_said
 from perfkit.tracing.ledger import Fused
 from perfkit.tracing.loading import import_torch
 from perfkit.tracing.recording import Recording, record
@@ -17,6 +19,8 @@ from perfkit.tracing.tensors import found_tensors
 from perfkit.tracing.totals import Costs, ModuleTotal, OpTotal, by_module, by_module_and_op, by_op
 from perfkit.units import check_count, format_quantity
 
+Place = Callable[[], AbstractContextManager[Any]]  # what a forward runs in
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -24,7 +28,7 @@ class Trace:
 
     `ops` are by module and op, modules that lie deeper than `depth` names counting as what contains them; `modules`
     are their sums up the tree, the whole first. `elementwise`: whether element-wise work is in the total beside matrix
-    products.
+    products. `returned`: tensors found in what it returned; without one its outputs are missing from the fused bytes.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Trace:
     compared: tuple[Compared, ...]
     elementwise: bool = False
     depth: int | None = None
+    returned: int = 1
 
     def flops_of(self, costs: Costs) -> int:
         """What is counted of them."""
@@ -96,7 +101,8 @@ def trace(
         check_count("--depth", depth, minimum=0)
     called = type(module).__name__ if name is None else name
     inputs = (tuple(args), kwargs or {})
-    recording = _recorded(module, inputs, called)
+    kept = _copied(module)
+    recording, place = _recorded(module, inputs, called)
     ops = by_module_and_op(recording, depth)
     if strict:
         _check_counted(_uncounted(ops), called)
@@ -106,27 +112,69 @@ def trace(
         ops,
         by_module(module, ops, recording, depth),
         recording.fused,
-        _compared(module, inputs, ops),
+        _compared(module, kept, inputs, ops, place),
         elementwise,
         depth,
+        recording.returned,
     )
 
 
-def _recorded(module: Any, inputs: tuple[Any, Any], name: str) -> Recording:
+def _recorded(module: Any, inputs: tuple[Any, Any], name: str) -> tuple[Recording, Place]:
+    """The forward, and where it could run: as it is called, or with meta as torch's default device."""
     try:
-        return record(module, *_afresh(inputs))
+        try:
+            return record(module, *_afresh(inputs)), nullcontext
+        except Exception as error:
+            if not of_devices(error) or not _all_on_meta(module, inputs):
+                raise
+            return _on_meta_default(module, inputs, error), _meta
     except PerfkitError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidValue(f"running {name} failed: {what_it_said(error)}{advice(error)}") from error
 
 
-def _compared(module: Any, inputs: tuple[Any, Any], ops: tuple[OpTotal, ...]) -> tuple[Compared, ...]:
+def _on_meta_default(module: Any, inputs: tuple[Any, Any], first: Exception) -> Recording:
+    """The forward with meta as torch's default device; where that fails too, what `first` said stands."""
+    try:
+        with _meta():
+            return record(module, *_afresh(inputs))
+    except (Exception, SystemExit):
+        raise first from None
+
+
+def _meta() -> Any:
+    import torch
+
+    return torch.device("meta")
+
+
+def _all_on_meta(module: Any, inputs: tuple[Any, Any]) -> bool:
+    tensors = (*module.parameters(), *module.buffers(), *found_tensors(inputs))
+    return bool(tensors) and all(tensor.is_meta for tensor in tensors)
+
+
+def _compared(
+    module: Any, kept: Any, inputs: tuple[Any, Any], ops: tuple[OpTotal, ...], place: Place
+) -> tuple[Compared, ...]:
+    """Other counters, each over a copy of the module as it was before its forward, where it can be copied."""
     products = {op.name: op.costs.matmul_flops for op in by_op(ops) if op.kind != UNCOUNTED}
-    return (
-        with_flop_counter(module, *_afresh(inputs), products),
-        with_fvcore(module, *_afresh(inputs), products),
-    )
+    uncounted = [op.name for op in _uncounted(ops)]
+    found = []
+    for counter in (with_flop_counter, with_fvcore):
+        own = module if kept is None else _copied(kept)
+        with place():
+            other = counter(own, *_afresh(inputs), products)
+        found.append(other.qualified(uncounted, copied=kept is not None))
+    return tuple(found)
+
+
+def _copied(module: Any) -> Any:
+    """A module of its own state, and the same parameters; None where it cannot be copied."""
+    try:
+        return deepcopy(module, {id(parameter): parameter for parameter in module.parameters()})
+    except Exception:
+        return None
 
 
 def _afresh(inputs: tuple[Any, Any]) -> tuple[Any, Any]:

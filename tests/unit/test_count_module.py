@@ -67,6 +67,16 @@ def real():
     return nn.Sequential(linear, linear), (torch.zeros(2, 6, device="cpu"),)
 def training():
     return nn.Sequential(nn.Dropout(0.5)), (torch.zeros(2, 6),)
+def uncopyable():
+    import threading
+    net = nn.Linear(6, 4, device="cpu")
+    net.lock = threading.Lock()
+    return net, (torch.zeros(2, 6),)
+def silent():
+    class Silent(nn.Module):
+        def forward(self, x):
+            x * 2
+    return Silent(), (torch.zeros(2, 6),)
 ready = nn.Linear(6, 4)
 number = 3
 def raises():
@@ -249,6 +259,12 @@ def test_an_op_without_a_formula_is_a_warning_and_a_table(net: Net) -> None:
     assert (row["kind"], row["flops"], row["unfused_bytes"]) == ("uncounted", "", "96")
 
 
+def test_a_forward_that_returns_no_tensor_is_a_warning(net: Net) -> None:
+    result = run(net("silent"))
+    assert result.exit_code == 0
+    assert "warning: the forward returned no tensor that was found" in result.stderr
+
+
 def test_strict_prints_nothing_but_the_error(net: Net, tmp_path: Path) -> None:
     line = error_line(net("unknown"), "--strict", "--output", str(tmp_path / "out.json"))
     assert re.search(r"runs ops without a formula: count_module_tests\.\w+ \(1 call, 96\.0 B\)", line)
@@ -274,6 +290,7 @@ def test_several_traces_stand_in_one_table() -> None:
         ("leaves", r"leaves\(\) raised SystemExit: 3$"),
         ("a_number", r"a_number must return a torch module, .*, not int$"),
         ("a_pair", r"a_pair: args must be a tuple and kwargs a dict, not \(Tensor\)$"),
+        ("uncopyable", r"^Linear cannot be put on meta: TypeError: cannot pickle '_thread.lock' object; make every"),
         ("four", r"four must return a torch module, .*, not \(Net, tuple, dict, int\)$"),
         ("number", r"number is a int, not a function that returns"),
         ("alone", r"alone returns a module without inputs: say them, as --input 1x16:int64"),

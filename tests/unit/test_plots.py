@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perfkit import reports
 from perfkit.charts import breakdown, roofline, tokens
 from perfkit.charts.curves import rooms_of, series_of
-from perfkit.charts.placing import Box, Obstacles, Wish, around, cross, place, spread
+from perfkit.charts.placing import Box, Disc, Obstacles, Wish, around, cross, place, spread
 from perfkit.charts.rendering import ENDINGS
 from perfkit.charts.roofline_labels import LABELLED
 from perfkit.charts.sheet import EDGE, text_width, wrapped
@@ -402,6 +402,34 @@ def test_a_mark_stands_where_its_numbers_are_and_its_disc_has_the_area_of_its_sh
     assert areas[0] / areas[1] == pytest.approx(first.share / second.share)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_labels_of_several_devices_say_of_which(width):
+    view = roofline_view(predictions_of(["v100", "mi300x", "h100", "a100"], tokens=[576, 144, 32]))
+    seen = [text.get_text() for text, _ in texts_of(roofline.figure_of(view, width), 72)]
+    # 125 / 0.9, 1307.4 / 5.3, 989.4 / 3.35 and 312 / 2.039 FLOP/B
+    assert {"v100\n139", "mi300x\n247", "h100\n295", "a100\n153"} <= set(seen)
+    labels = [text for text in seen if "linear" in text and "layers" in text]
+    assert labels
+    assert all(text.startswith(("v100 ", "mi300x ", "h100 ", "a100 ")) for text in labels)
+
+
+def test_the_mark_of_the_largest_share_is_drawn_over_the_others():
+    view = roofline_view([analyze("v100")])
+    (axes,) = roofline.figure_of(view, "page").axes
+    drawn = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.get_lines() if line.get_zorder() == 3]
+    rising = sorted(view.roofs[0].points, key=lambda point: point.share)
+    assert drawn == [(point.intensity, point.flops_per_s) for point in rising]
+
+
+@pytest.mark.parametrize("gpus", [["tpuv5e"], ["v100", "h100"]])
+def test_areas_of_memory_are_in_the_legend_even_where_they_are_too_thin_for_a_label(gpus):
+    figure = tokens.figure_of(
+        tokens_view(predictions_of(gpus, precision="bf16" if len(gpus) == 1 else "fp16")), "column"
+    )
+    legend = [text.get_text() for one in figure.legends for text in one.get_texts()]
+    assert {"weights", "KV cache and activations"} <= set(legend)
+
+
 def test_workloads_are_named_by_what_differs():
     figure = roofline.figure_of(roofline_view(predictions_of(["v100"], batches=[1, 8])), "page")
     seen = [text.get_text() for text, _ in texts_of(figure, 72)]
@@ -489,6 +517,14 @@ def test_placed_labels_cover_no_label_no_mark_no_line_and_stay_inside(drawn):
             assert not (leader and other.meets(leader))
             other_leader = other_wish.leader(other)
             assert not (leader and other_leader and cross(leader, other_leader))
+
+
+def test_a_leader_goes_around_discs_of_others_where_it_can():
+    mark, through, clear = (0.0, 0.0), Box(40, -5, 60, 5), Box(-5, 40, 5, 60)
+    wish, other = Wish((through, clear), mark, 3), Disc((20.0, 0.0), 4)
+    assert place([wish], Box(-99, -99, 99, 99), Obstacles(discs=(other, Disc(mark, 3)))) == [clear]
+    assert place([wish._replace(boxes=(through,))], Box(-99, -99, 99, 99), Obstacles(discs=(other,))) == [through]
+    assert place([wish], Box(-99, -99, 99, 99), Obstacles(drops=(((50.0, -9.0), (50.0, 9.0)),))) == [clear]
 
 
 def test_a_label_without_a_free_place_is_left_out():

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +74,8 @@ PRODUCTS = {
     "matrix times vector": (lambda: (torch.mv, meta(2, 3), meta(3)), 12, 0),  # 2 * 2 * 3
     "addmv": (lambda: (torch.addmv, meta(2), meta(2, 3), meta(3)), 12, 2),
     "dot": (lambda: (torch.dot, meta(3), meta(3)), 6, 0),
+    # 7 rows, 5 results, (3, 4) each: rows times weight 2 * 7 * 5 * 3 * 4, that times rows 2 * 7 * 5 * 4
+    "bilinear": (lambda: (F.bilinear, meta(7, 3), meta(7, 4), meta(5, 3, 4)), 1120, 0),
     "addr": (lambda: (torch.addr, meta(2, 3), meta(2), meta(3)), 12, 0),
     "int8": (
         lambda: (torch._int_mm, meta(32, 16, dtype=torch.int8), meta(16, 8, dtype=torch.int8)),
@@ -137,7 +141,7 @@ PRODUCTS = {
     ),
 }
 # FlopCounterMode of torch 2.13 has no formula for these.
-ONLY_HERE = ("matrix times vector", "addmv", "dot", "addr", "addbmm", "int8", "grouped product")
+ONLY_HERE = ("matrix times vector", "addmv", "dot", "bilinear", "addr", "addbmm", "int8", "grouped product")
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
@@ -253,6 +257,23 @@ def test_pools_and_kept_statistics_over_pictures() -> None:
     assert trace(nn.BatchNorm2d(8, device="meta").eval(), (pictures,)).costs.vector_flops == 32768  # 4 * 8192
     double = traced(lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"), pictures)
     assert double.costs.vector_flops == 8 * 8 * 64 * 64  # 4 neighbours, multiplied and added
+
+
+@pytest.mark.parametrize(
+    ("norm", "flops"),
+    [
+        (nn.BatchNorm2d(8), 4),  # eval: subtract, multiply, scale, shift
+        (nn.InstanceNorm2d(8), 7),  # mean and variance are found first, as by a LayerNorm
+        (nn.InstanceNorm2d(8, track_running_stats=True), 4),
+        (nn.BatchNorm2d(8, track_running_stats=False), 7),
+    ],
+)
+def test_statistics_that_are_not_kept_are_computed(norm: nn.Module, flops: int) -> None:
+    found = trace(norm.to("meta").eval(), (meta(2, 8, 4, 4),))
+    assert next(op for op in found.by_op if op.kind == "norm").costs.vector_flops == flops * 2 * 8 * 16
+    if isinstance(norm, nn.BatchNorm2d):
+        trained = next(op for op in trace(norm.train(), (meta(2, 8, 4, 4),)).by_op if op.kind == "norm")
+        assert trained.costs.vector_flops == 7 * 256
 
 
 def test_integers_and_masks_cost_no_flops() -> None:
@@ -459,6 +480,22 @@ def test_a_tied_head_reads_the_table_once_at_most() -> None:
     assert trace(Tied(), (ids(3),)).fused.weights == 240  # 10 * 6 * 4; the 3 rows are among them
 
 
+def test_rows_that_the_same_indices_choose_are_read_once() -> None:
+    class Words(nn.Module):
+        def __init__(self, again: Any) -> None:
+            super().__init__()
+            self.words, self.again = nn.Embedding(10, 6, device="meta"), again
+
+        def forward(self, i: Any, j: Any) -> Any:
+            return self.words(i) + self.words(self.again(i, j))
+
+    same, others, changed = (
+        trace(Words(again), (ids(3), ids(3))).fused.weights
+        for again in (lambda i, _: i, lambda _, j: j, lambda i, _: i.add_(1))
+    )
+    assert (same, others, changed) == (72, 144, 144)  # 3 rows of 6 * 4; 6 rows
+
+
 def test_experts_that_are_gathered_count_once_each() -> None:
     experts = nn.Parameter(meta(4, 6, 5))
 
@@ -519,6 +556,55 @@ def test_outputs_inside_containers_and_plain_objects_are_found() -> None:
 
     found = traced(lambda x: {"a": (x * 2, [x * 3]), "b": Cache(x * 4), "c": None, "d": "text"}, meta(2, 6))
     assert found.fused.outputs == 3 * 48
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    x: Any
+    unset: Any = dataclasses.field(init=False)
+
+
+def test_outputs_in_slots_and_sets_are_found() -> None:
+    found = traced(lambda x: (Slotted(x * 2), {x * 3}, frozenset([x * 4])), meta(2, 6))
+    assert (found.fused.outputs, found.returned) == (3 * 48, 3)
+    assert traced(lambda x: str((x * 2).shape), meta(2, 6)).returned == 0
+
+
+def preallocated(x: Any, w: Any) -> Any:
+    y = torch.empty_like(x)
+    y[:] = F.linear(x, w) * 2
+    return y
+
+
+def halves(x: Any, w: Any) -> Any:
+    y = x.new_empty(4, 16)
+    y[:, :8] = x * 2
+    y[:, 8:] = F.linear(x, w)
+    return y, torch.empty_like(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "products", "outputs"),
+    [
+        (preallocated, 256, 128),  # 4 * 8 * 4 written and read back; y
+        (halves, 256, 256),  # y of 4 * 16; nothing is written into the other
+        (lambda x, _: torch.empty_like(x), 0, 0),
+        (lambda x, w: torch.mm(x, w, out=torch.empty_like(x)), 128, 0),
+        (lambda x, w: F.linear(x, w).mul_(2), 256, 0),
+        (lambda x, _: torch.zeros_like(x), 0, 128),
+    ],
+)
+def test_ops_share_the_whole_fused_bound(function: Any, products: int, outputs: int) -> None:
+    found = traced(function, meta(4, 8), meta(8, 8))
+    assert (found.fused.products, found.fused.outputs) == (products, outputs)
+    assert sum(op.costs.fused_bytes for op in found.ops) == found.fused.bytes == found.costs.fused_bytes
+
+
+def test_an_output_is_charged_to_the_op_that_wrote_it() -> None:
+    found = traced(preallocated, meta(4, 8), meta(8, 8))
+    # Weight 256, x 128, result 128; read back 128; y 128
+    assert {op.name: op.costs.fused_bytes for op in found.ops} == {"aten.mm": 512, "aten.mul": 128, "aten.copy_": 128}
+    assert found.fused.bytes == 768
 
 
 def test_an_output_that_is_only_passed_on_is_not_written() -> None:
@@ -667,9 +753,58 @@ def test_a_failing_forward_is_one_line_with_its_own_words() -> None:
     with pytest.raises(InvalidValue, match="running net failed: KeyError: 'weights'"):
         traced(lambda _: {}["weights"], meta(1), name="net")
     with pytest.raises(InvalidValue, match="make every tensor within the factory"):
-        traced(lambda x: x + torch.zeros(2, 6), meta(2, 6))
+        traced(lambda x: x + torch.zeros(2, 6, device="cpu"), meta(2, 6))
     # Hooks are gone, and the next trace starts anew.
     assert traced(lambda x: x + 1, meta(1)).costs.vector_flops == 1
+
+
+def test_leaving_and_words_that_fail_are_failures_too() -> None:
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def leave(_: Any) -> None:
+        raise SystemExit(0)
+
+    def wordless(_: Any) -> None:
+        raise Wordless
+
+    with pytest.raises(InvalidValue, match="running Run failed: SystemExit"):
+        traced(leave, meta(1))
+    with pytest.raises(InvalidValue, match=r"running Run failed: Wordless$"):
+        traced(wordless, meta(1))
+
+
+def test_tensors_that_a_forward_makes_are_on_meta_where_all_is() -> None:
+    found = traced(lambda x, w: F.linear(x, w) + torch.zeros(2, 6), meta(2, 6), meta(6, 6))
+    assert [(op.name, op.calls) for op in found.by_op if op.kind == "product"] == [("aten.mm", 1)]
+    assert (found.total, found.compared[0].equal) == (144, True)  # 2 * 2 * 6 * 6
+    assert all(other.flops == 144 for other in found.compared if other.note != "not installed")
+
+
+class Alternating(nn.Module):
+    def __init__(self, *kept: Any) -> None:
+        super().__init__()
+        self.linear, self.ran, self.kept = nn.Linear(6, 6, device="meta"), 0, kept
+
+    def forward(self, x: Any) -> Any:
+        self.ran += 1
+        return self.linear(x) if self.ran == 1 else x
+
+
+def test_a_module_that_keeps_state_is_compared_as_it_was() -> None:
+    assert trace(Alternating(), (meta(2, 6),)).compared[0].equal is True
+    uncopyable = trace(Alternating(threading.Lock()), (meta(2, 6),)).compared[0]
+    assert (uncopyable.equal, uncopyable.flops, uncopyable.ours) == (False, 0, 144)
+    assert uncopyable.note == "the module cannot be copied: if it keeps state, a second forward may differ"
+
+
+def test_nothing_is_equal_where_nothing_is_compared(scan: Any) -> None:
+    nothing = traced(lambda x: x + 1, meta(2, 6)).compared[0]
+    assert (nothing.equal, nothing.note) == (None, "nothing to compare")
+    partial = traced(lambda x: torch.mm(scan(x), x.t()), meta(2, 6)).compared[0]
+    assert (partial.flops, partial.ours, partial.equal) == (48, 48, None)  # 2 * 2 * 6 * 2
+    assert partial.note == "not compared: no formula for perfkit_tests.scan"
 
 
 @pytest.mark.parametrize("depth", [-1, True, 0.5])
@@ -711,7 +846,7 @@ def test_what_another_counter_passes_over_is_named_and_left_out() -> None:
     assert (torch_counter.flops, torch_counter.equal) == (products + attention, True)
     assert (fvcore.flops, fvcore.ours, fvcore.equal) == (products, products, True)
     assert fvcore.note == "passes over aten.scaled_dot_product_attention"
-    assert traced(torch.mv, meta(2, 3), meta(3)).compared[0].note == "passes over aten.mv"
+    assert traced(torch.mv, meta(2, 3), meta(3)).compared[0].note == "passes over aten.mv; nothing to compare"
 
 
 def test_a_difference_is_shown_with_what_may_explain_it() -> None:
