@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from perfkit.models import DEFAULT_MODEL
 from perfkit.tables import FORMATS
@@ -159,6 +160,20 @@ stored_formats = _chain(
     click.option("--activations", type=STORAGE, help="Activations."),
     click.option("--kv", type=STORAGE, help="How the cache is stored."),
 )
+
+
+def given(ctx: click.Context) -> dict[str, str]:
+    """Options and arguments that the command line gives, by the names of their parameters."""
+    return {
+        parameter.name: parameter.opts[0]
+        for parameter in ctx.command.params
+        if parameter.name in ctx.params and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    }
+
+
+def given_beside(ctx: click.Context, allowed: Collection[str]) -> list[str]:
+    """Those of them whose parameters are none of `allowed`."""
+    return [option for name, option in given(ctx).items() if name not in allowed]
 
 
 def compared(gpu: str, model: str, reduction: str) -> Callable[[Command], Command]:

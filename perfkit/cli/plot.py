@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from perfkit.charts.style import WIDTHS
 from perfkit.cli import options
@@ -81,13 +80,7 @@ def command(
 def _plot_validation(
     ctx: click.Context, files: tuple[str, ...], gpus: tuple[str, ...], output: str, form: str | None
 ) -> None:
-    given = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in OF_VALIDATION
-        and parameter.name in ctx.params
-        and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]
+    given = options.given_beside(ctx, OF_VALIDATION)
     if given:
         raise InvalidValue(
             f"plot validation takes no {', '.join(given)}: its cases and its width are those of the FILEs"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
@@ -102,13 +101,7 @@ def _from_options(ctx: click.Context, asked: dict[str, Any]) -> TableRequest:
 def _from_file(ctx: click.Context, file: str) -> TableRequest:
     from perfkit.cost_tables.reading import read_request
 
-    beside = [
-        parameter.opts[0]
-        for parameter in ctx.command.params
-        if parameter.name not in BESIDE_A_FILE
-        and parameter.name in ctx.params
-        and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
-    ]
+    beside = options.given_beside(ctx, BESIDE_A_FILE)
     if beside:
         raise InvalidValue(f"--from takes all from {file}: leave out {', '.join(beside)}, or write it there")
     return read_request(Path(file))

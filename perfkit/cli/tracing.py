@@ -9,7 +9,6 @@ from contextlib import redirect_stdout
 from typing import Any, TypeVar, cast
 
 import click
-from click.core import ParameterSource
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
@@ -58,7 +57,7 @@ def _traces(ctx: click.Context) -> bool:
     Raises:
         InvalidValue: options of one way to count stand beside those of the other.
     """
-    given = {parameter.name: parameter.opts[0] for parameter in ctx.command.params if _was_given(ctx, parameter)}
+    given = options.given(ctx)
     if "module" not in given:
         stray = [option for name, option in given.items() if name in OWN]
         if stray:
@@ -71,11 +70,6 @@ def _traces(ctx: click.Context) -> bool:
             f"--module counts a torch module as it is, by the convention {CONVENTION}: leave out {', '.join(stray)}"
         )
     return True
-
-
-def _was_given(ctx: click.Context, parameter: click.Parameter) -> bool:
-    name = parameter.name or ""
-    return name in ctx.params and ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
 
 
 def _emit_trace(

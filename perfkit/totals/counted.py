@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from perfkit.conventions import Convention, load_convention
+from perfkit.conventions import Convention, convention_names, load_convention
 from perfkit.counting import count_ops, execution_of
 from perfkit.errors import InvalidValue
 from perfkit.models import DEFAULT_MODEL, load_model
@@ -127,7 +127,9 @@ def tally(spec: ModelSpec, workload: Workload, execution: Execution, convention:
 
 def _without_visual_tokens(spec: ModelSpec, convention: Convention) -> str:
     why = "there are none" if spec.vision else f"{spec.name} sees no images"
-    return f"{convention.label} counts visual tokens only, and {why}; torch, calflops and sparsevlm count text too"
+    others = (load_convention(name) for name in convention_names())
+    text_too = ", ".join(other.name for other in others if other.tokens_counted == "all")
+    return f"{convention.label} counts visual tokens only, and {why}; conventions that count text too: {text_too}"
 
 
 def _included(op: OpCost, convention: Convention) -> bool:

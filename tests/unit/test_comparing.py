@@ -161,7 +161,8 @@ def test_why_not_names_no_option_that_a_comparison_refuses() -> None:
 def test_what_counts_text_too_is_named_rightly() -> None:
     (reason,) = {row.why_not for row in compare("vicuna-7b").rows if row.convention.name == "vscan"}
     assert reason == (
-        "vscan counts visual tokens only, and vicuna-7b sees no images; torch, calflops and sparsevlm count text too"
+        "vscan counts visual tokens only, and vicuna-7b sees no images; conventions that count text too: "
+        "calflops, fastv, prumerge, sparsevlm, torch"
     )
     assert {load_convention(name).tokens_counted for name in ("torch", "calflops", "sparsevlm")} == {"all"}
 

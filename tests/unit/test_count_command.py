@@ -105,7 +105,7 @@ def test_a_reduction_is_counted_and_its_assumption_said() -> None:
         (["--ffn-matrices", "4"], ["--ffn-matrices must be 2 or 3, not 4"]),
         (["--ffn-matrices", "two"], ["--ffn-matrices", "'two'"]),
         (["--convention", "prumerge", "--causal", "half"], ["own table of ops", "--causal cannot be set"]),
-        (["--convention", "vscan", "--tokens", "0"], ["visual tokens only", "there are none", "torch, calflops"]),
+        (["--convention", "vscan", "--tokens", "0"], ["visual tokens only", "there are none", "calflops, fastv"]),
         (["--convention", "vscan", "--model", "vicuna-7b"], ["visual tokens only", "vicuna-7b sees no images"]),
         (["--unit", "mac", "--elementwise"], ["element-wise work has no multiply-adds", "--unit flop"]),
         (["--precision", "int3"], ["unknown --precision 'int3'", "nearest: int8, int4"]),
