@@ -10,6 +10,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -59,7 +60,9 @@ def test_every_perfkit_command_of_the_documentation_runs(line: str, tmp_path: Pa
 def parse(line: str) -> str | None:
     """Name of the command of a line that is taken apart as it would be, without being run."""
     _, name, *arguments = shlex.split(line)
-    return load_command(name).make_context(name, arguments).info_name
+    # Below the group: click keeps a command's help option, -h included, as the first context asks for it.
+    parent = click.Context(main, info_name="perfkit", **main.context_settings)
+    return load_command(name).make_context(name, arguments, parent=parent).info_name
 
 
 @pytest.mark.parametrize("line", LONG)
