@@ -236,7 +236,7 @@ def refused(*arguments, code=1):
         ),
         (
             "--gpu v100 --convention pyramiddrop --tokens 0",
-            "no reduction, 0 tokens: pyramiddrop counts visual tokens only, and there are none; conventions that count text too: calflops",
+            "0 tokens: pyramiddrop counts visual tokens only, and there are none; conventions that count text too",
         ),
         (f"--from {EXAMPLE} --gpu v100", f"Error: --from takes all from {EXAMPLE}: leave out --gpu, or write it there"),
         (f"--from {EXAMPLE} --batch 1 --label x", "leave out --batch, --label, or write it there"),

@@ -147,7 +147,7 @@ def test_switches_that_were_not_given_are_left_to_the_convention() -> None:
 def test_a_text_model_has_no_visual_tokens_to_count(name: str) -> None:
     with pytest.raises(
         InvalidValue,
-        match=f"^{name} counts visual tokens only, and vicuna-7b sees no images; conventions that count text too: calflops, ",
+        match=f"^{name} counts visual tokens only, and vicuna-7b sees no images; conventions that count text too: ",
     ):
         count("vicuna-7b", convention=name)
     assert count("vicuna-7b", convention=name, tokens_counted="all").total > 0
