@@ -54,8 +54,10 @@ def reduction_notes(spec: ModelSpec, workload: Workload) -> list[str]:
     from perfkit.reduction import Reducer, parse_reduction  # not on the way of whoever reduces nothing
 
     method, tokens = parse_reduction(workload.reduction), workload.visual_tokens
-    if isinstance(method, Reducer) and anywhere(tokens != (usual := workload.images * method.image_tokens(spec))):
-        return [f"{method.name}: {tokens} visual tokens as asked, instead of its {usual}"]
+    if isinstance(method, Reducer) and method.says_tokens:
+        usual = workload.images * method.image_tokens(spec)
+        if anywhere(tokens != usual):
+            return [f"{method.name}: {tokens} visual tokens as asked, instead of its {usual}"]
     return [method.note] if method.note else []
 
 

@@ -1,21 +1,50 @@
-"""Token reduction: how many visual tokens each layer sees, and what it costs to choose them.
+"""Token reduction: how many visual tokens each layer sees, what it costs to choose them, and the reducers themselves.
 
-One file a method, with one function, `read(parameters) -> Method`; a `+` in its name is `_plus` in the file's.
+One file a method, with one function, `read(parameters) -> Method`; a `+` in its name is `_plus` in the file's. Counting
+needs no torch; `reduce`, `TokenReducer` and `reduced` do, and are imported when they are first used.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from perfkit.errors import UnknownName
 from perfkit.reduction.method import Drop, Method, Pruner, Reducer, TowerOutput
 from perfkit.reduction.parameters import Parameters, read_parameters
 from perfkit.units import LONGEST_SHOWN
 
-__all__ = ["METHODS", "Drop", "Method", "Pruner", "Reducer", "TowerOutput", "parse_reduction"]
+if TYPE_CHECKING:
+    from perfkit.reduction.in_model import reduced
+    from perfkit.reduction.modules import TokenReducer
+    from perfkit.reduction.reducing import ReducedTokens, reduce
 
-METHODS = ("fastv", "layers", "prumerge", "prumerge+", "pyramiddrop", "sequential", "sparsevlm", "spatial", "vtw")
+__all__ = [
+    "METHODS",
+    "REDUCERS",
+    "Drop",
+    "Method",
+    "Pruner",
+    "ReducedTokens",
+    "Reducer",
+    "TokenReducer",
+    "TowerOutput",
+    "parse_reduction",
+    "reduce",
+    "reduced",
+]
+
+REDUCERS = ("prumerge", "prumerge+", "random", "sequential", "spatial")  # before the language model
+METHODS = tuple(sorted((*REDUCERS, "fastv", "layers", "pyramiddrop", "sparsevlm", "vtw")))
+
+_HOMES = {"ReducedTokens": "reducing", "TokenReducer": "modules", "reduce": "reducing", "reduced": "in_model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'perfkit.reduction' has no attribute {name!r}")
+    return getattr(import_module(f"perfkit.reduction.{_HOMES[name]}"), name)
 
 
 @lru_cache(maxsize=256)

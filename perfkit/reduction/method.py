@@ -13,14 +13,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from perfkit import ops
 from perfkit.errors import InvalidValue
 from perfkit.models.spec import ModelSpec, StackSpec
 from perfkit.ops import OpCost, Place
+from perfkit.reduction.tensors import Choice, Seen, cleared, rows_of
 from perfkit.units import Amount
 from perfkit.workload import LayerGroup, anywhere
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,18 @@ class Reducer(Method):
     """A method that works on what the tower makes of an image.
 
     `needs_class_token`: whether it scores patches by the attention of the tower's class token. `by_tile`: whether it
-    works on each tile of an image by itself, so that at least one token of each goes on.
+    works on each tile of an image by itself, so that at least one token of each goes on. `appends`: tokens that
+    `combine` puts behind those of the kept patches.
     """
 
     needs_class_token: ClassVar[bool] = False
     by_tile: ClassVar[bool] = False
+    appends: ClassVar[int] = 0
+
+    @property
+    def says_tokens(self) -> bool:
+        """Whether it says by itself how many tokens it leaves."""
+        return True
 
     @abstractmethod
     def image_tokens(self, spec: ModelSpec) -> int:
@@ -84,6 +95,21 @@ class Reducer(Method):
     @abstractmethod
     def reduction_ops(self, place: Place, tower: TowerOutput) -> Iterator[OpCost]:
         """What it computes."""
+
+    @abstractmethod
+    def choose(self, seen: Seen, ratio: float | None) -> Choice:
+        """Which patches it keeps: the share `ratio`, or as many as it finds right where that is None."""
+
+    def combine(self, seen: Seen, choice: Choice) -> Tensor:
+        """Tokens (batch, choice.most + appends, hidden), those of an image first; here the kept patches as they are.
+
+        What stands behind an image's last token does not matter.
+        """
+        return cleared(rows_of(seen.features, choice.order), choice.filled())
+
+    def as_published(self) -> Reducer:
+        """The method as its authors' code runs it; here no other."""
+        return self
 
 
 class Entry(NamedTuple):

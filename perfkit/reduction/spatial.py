@@ -6,14 +6,17 @@ Source: Shang et al., LLaVA-PruMerge (arXiv 2403.15388), "spatial sampling".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from perfkit.reduction.sequential import Sequential
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Spatial(Sequential):
-    """Keeps `n` tokens at equal distances, at the cost of the first `n`: a copy.
+    """Keeps `n` tokens at equal distances, row by row, at the cost of the first `n`: a copy.
 
     >>> Spatial(64).text
     'spatial:n=64'
@@ -21,6 +24,10 @@ class Spatial(Sequential):
 
     name: ClassVar[str] = "spatial"
     title: ClassVar[str] = "Spatial"
+
+    def picked(self, features: Tensor, count: int) -> Tensor:
+        """(batch, count): patches floor(i patches / count), i below count."""
+        return Sequential.picked(self, features, count) * features.shape[1] // count
 
 
 read = Spatial.read

@@ -36,6 +36,8 @@ FIGURES = (
     "repeat",
 )
 
+REDUCING = ("prumerge", "prumerge:k=5", "prumerge+", "sequential", "spatial:n=64", "random:n=9")
+
 fractions = st.integers(0, 10**6).map(lambda parts: Fraction(parts, 10**6))
 executions = st.builds(Execution, attention=st.sampled_from(["fused", "eager"]))
 
@@ -154,7 +156,7 @@ def test_a_pruner_costs_no_more_than_the_whole_and_its_selector(
     assert all(type(op.matmul_flops) is type(op.vector_flops) is type(op.bytes) is int for op in reduced)
 
 
-@given(st.sampled_from(["prumerge", "prumerge+", "sequential:n=64", "spatial:n=64"]), st.integers(1, MOST), st.data())
+@given(st.sampled_from(REDUCING), st.integers(1, MOST), st.data())
 def test_a_reducer_costs_no_more_for_fewer_tokens(text: str, tokens: int, data: Any) -> None:
     fewer = data.draw(st.integers(1, tokens))
     more_ops, fewer_ops = (
@@ -177,7 +179,7 @@ POINT = st.fixed_dictionaries(
 )
 
 
-@given(texts() | st.sampled_from(["prumerge", "prumerge+", "sequential:n=9"]), st.lists(POINT, min_size=1, max_size=4))
+@given(texts() | st.sampled_from(REDUCING), st.lists(POINT, min_size=1, max_size=4))
 @example("prumerge", [{"text_tokens": 60, "batch": batch, "tokens": tokens} for batch, tokens in ((2, 1), (1, 40))])
 @example("prumerge+", [{"text_tokens": 60, "batch": 3, "tokens": 1}])
 def test_a_sweep_is_its_points(text: str, points: list[dict[str, int]]) -> None:

@@ -14,7 +14,7 @@ from perfkit.counting import workload_of
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
-from perfkit.reduction import METHODS, Method, Pruner, Reducer, parse_reduction
+from perfkit.reduction import METHODS, REDUCERS, Method, Pruner, Reducer, parse_reduction
 from perfkit.reduction.parameters import Parameters, decimal
 from perfkit.remarks import reduction_notes
 from perfkit.workload import LayerGroup, Workload
@@ -27,11 +27,15 @@ EXAMPLES = {
     "prumerge": "prumerge",
     "prumerge+": "prumerge+",
     "pyramiddrop": "pyramiddrop",
+    "random": "random:n=64",
     "sequential": "sequential:n=64",
     "sparsevlm": "sparsevlm",
     "spatial": "spatial:n=64",
     "vtw": "vtw",
 }
+# Files that are no methods: what methods are made of, and what runs them.
+PARTS = {"__init__", "costs", "method", "parameters", "tensors"}
+RUNNING = {"generation", "in_model", "model_inputs", "modules", "prompts", "published", "reducing", "tower"}
 
 
 def pruner(text: str) -> Pruner:
@@ -49,9 +53,14 @@ def groups(text: str, layers: int = 32, entering: int = 576) -> list[tuple[int, 
 
 def test_every_file_is_a_method_and_every_method_has_an_example() -> None:
     files = {path.stem for path in Path(perfkit.reduction.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "costs", "method", "parameters"} == {name.replace("+", "_plus") for name in METHODS}
+    assert files - PARTS - RUNNING == {name.replace("+", "_plus") for name in METHODS}
     assert set(EXAMPLES) == set(METHODS)
     assert list(METHODS) == sorted(METHODS)
+
+
+def test_reducers_are_the_methods_before_the_language_model() -> None:
+    before = [name for name in METHODS if isinstance(parse_reduction(EXAMPLES[name]), Reducer)]
+    assert list(REDUCERS) == before
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -93,9 +102,16 @@ def test_every_method_has_a_source_and_a_canonical_text(name: str) -> None:
         ("layers:2=288,16=144", "layers:2=288,16=144"),
         ("layers:002=288", "layers:2=288"),
         ("prumerge", "prumerge"),
+        ("prumerge:k=32", "prumerge"),
+        ("prumerge:k=016", "prumerge:k=16"),
         ("prumerge+", "prumerge+"),
+        ("prumerge+:k=1", "prumerge+:k=1"),
         ("sequential:n=64", "sequential:n=64"),
+        ("sequential", "sequential"),
         ("spatial:n=7", "spatial:n=7"),
+        ("spatial", "spatial"),
+        ("random:n=064", "random:n=64"),
+        ("random", "random"),
     ],
 )
 def test_canonical_texts(text: str, canonical: str) -> None:
@@ -129,6 +145,9 @@ def test_decimals_are_exact(text: str, parts: tuple[int, int]) -> None:
         ("fastv:l=2", "unknown parameter of fastv 'l'; allowed: k, r"),
         ("pyramiddrop:kep=0.5", "unknown parameter of pyramiddrop 'kep'; nearest: keep"),
         ("sequential:m=64", "unknown parameter of sequential 'm'"),
+        ("random:k=64", "unknown parameter of random 'k'; allowed: n"),
+        ("prumerge:n=32", "unknown parameter of prumerge 'n'; allowed: k"),
+        ("prumerge+:n=32", "unknown parameter of prumerge+ 'n'; allowed: k"),
     ],
 )
 def test_unknown_names(text: str, message: str) -> None:
@@ -170,11 +189,11 @@ def test_unknown_names(text: str, message: str) -> None:
         ("pyramiddrop:stages=1", "stages must be a whole number from 2"),
         ("pyramiddrop:keep=0", "leaves no tokens; vtw"),
         ("vtw:k=0", "from 1 to"),
-        ("sequential", "sequential needs n, as in sequential:n=64"),
-        ("spatial", "spatial needs n"),
         ("sequential:n=0", "from 1 to"),
-        ("prumerge:n=32", "prumerge takes no parameters; --tokens says how many"),
-        ("prumerge+:n=32", "prumerge+ takes no parameters"),
+        ("spatial:n=", "not 'n='"),
+        ("random:n=-1", "random: n must be a whole number from 1"),
+        ("prumerge:k=0", "prumerge: k must be a whole number from 1 to 10000000, not '0'"),
+        ("prumerge+:k=many", "prumerge+: k must be a whole number from 1"),
         ("sparsevlm:layers=2/6", "2 layers and 3 tokens"),
         ("sparsevlm:layers=6/2,tokens=300/200", "layers must increase, not 6 before 2"),
         ("sparsevlm:layers=2/2,tokens=300/200", "layers must increase"),
@@ -333,8 +352,10 @@ def test_a_pruner_starts_from_the_tokens_that_are_given() -> None:
         ("prumerge", 1, 32),
         ("prumerge+", 1, 144),
         ("sequential:n=64", 1, 64),
+        ("prumerge:k=8", 1, 32),
         ("prumerge", 3, 96),
         ("spatial:n=5", 2, 10),
+        ("random:n=5", 3, 15),
     ],
 )
 def test_a_reducer_leaves_its_tokens_of_every_image(text: str, images: int, tokens: int) -> None:
@@ -368,6 +389,14 @@ def test_a_token_of_each_tile_stays() -> None:
     assert workload_of(spec, reduction="sequential:n=64", tokens=2, images=2).visual_tokens == 2
 
 
+@pytest.mark.parametrize("name", ["sequential", "spatial", "random"])
+def test_samplers_are_told_how_many_by_n_or_by_tokens(name: str) -> None:
+    with pytest.raises(InvalidValue, match=f"{name} needs n, as in {name}:n=64"):
+        workload_of(LLAVA, reduction=name)
+    workload = workload_of(LLAVA, reduction=name, tokens=64)
+    assert (workload.visual_tokens, workload.reduction) == (64, name)
+
+
 def test_given_tokens_win() -> None:
     workload = workload_of(LLAVA, tokens=40, reduction="prumerge")
     assert (workload.visual_tokens, workload.reduction) == (40, "prumerge")
@@ -387,6 +416,7 @@ def test_notes() -> None:
     video = load_model("video-llava-7b")
     assert notes("prumerge", tokens=40, spec=video) == ["prumerge: 40 visual tokens as asked, instead of its 256"]
     assert notes("sequential:n=64") == notes("vtw") == reduction_notes(LLAVA, Workload(576)) == []
+    assert notes("sequential", tokens=40) == notes("random:n=64") == []  # nothing was expected, or what came
     (note,) = notes("layers:2=1")
     assert "not known" in note
     (note,) = notes("fastv:k=3")
@@ -460,10 +490,10 @@ def test_methods_are_values() -> None:
 def test_the_method_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[2] / "docs/token-reduction.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    (tmp_path / "random_tokens.py").write_text(code)
+    (tmp_path / "dropping_at_random.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    method = import_module("random_tokens").read(Parameters("random", {"n": "64"}))
-    assert method.text == "random:k=2,n=64"
+    method = import_module("dropping_at_random").read(Parameters("randomdrop", {"n": "64"}))
+    assert method.text == "randomdrop:k=2,n=64"
     assert [tuple(group) for group in method.schedule(32, 576)] == [(2, 576), (30, 64)]
     with pytest.raises(InvalidValue, match="cannot grow from 32 to 64"):
         method.schedule(32, 32)

@@ -23,7 +23,7 @@ BASE = Execution()
 EAGER = replace(BASE, attention="eager")
 H, FFN, V, HEADS = 4096, 11008, 32064, 32
 INSIDE = ["fastv", "pyramiddrop", "vtw", "sparsevlm", "layers:2=288,16=144"]
-BEFORE = ["prumerge", "prumerge+", "sequential:n=64", "spatial:n=64"]
+BEFORE = ["prumerge", "prumerge+", "sequential:n=64", "spatial:n=64", "random:n=64"]
 
 
 def forward(reduction: str | None, execution: Execution = BASE, model: str = LLAVA, **asked: Any) -> tuple[OpCost, ...]:
@@ -86,6 +86,36 @@ def test_few_neighbourhoods_read_only_their_own_features() -> None:
     assert named(forward("prumerge", tokens=3), "merge_neighbours").read_bytes == 2 * (66 * 1024 + 64)
 
 
+@pytest.mark.parametrize(("text", "kept"), [("prumerge:k=16", 31), ("prumerge+:k=16", 143)])
+def test_half_the_neighbours_are_half_the_terms(text: str, kept: int) -> None:
+    ops = forward(text)
+    assert figures(named(ops, "pick_neighbours")) == (0, kept * 576, kept * 576, kept * 16)
+    # Of 31: 31 * 17 = 527 features, fewer than there are; of 143: all 576. Their weights once for each term.
+    features = {31: 527, 143: 576}[kept]
+    assert figures(named(ops, "merge_neighbours")) == (
+        0,
+        (2 * 16 * kept + kept) * 1024,
+        features * 1024 + 16 * kept,
+        kept * 1024,
+    )
+    # All else is what it is with 32 neighbours: what is compared does not depend on how many are merged.
+    others = [op for op in forward(text.split(":")[0]) if op not in ops]
+    assert [op.name for op in others] == ["pick_neighbours", "merge_neighbours"]
+
+
+def test_prumerge_with_16_neighbours_in_all() -> None:
+    # 31 kept: the products of 32 neighbours; 2 * 31 * 16 * 1024 = 1_015_808 FLOPs less of the merging.
+    reduction = of(forward("prumerge:k=16"), "reduction")
+    assert total(reduction, "matmul_flops") == 37_750_784
+    assert total(reduction, "flops") == 41_705_285  # 42_721_093 - 1_015_808
+
+
+def test_no_patch_has_more_neighbours_than_there_are_others() -> None:
+    wide, all_others = (named(forward(f"prumerge:k={k}"), "merge_neighbours") for k in (1000, 575))
+    assert wide == all_others
+    assert wide.vector_flops == (2 * 31 * 575 + 31) * 1024
+
+
 def test_prumerge_plus_looks_at_the_patches_once_more() -> None:
     plain, plus = forward("prumerge", tokens=144), forward("prumerge+")
     extra = [op for op in of(plus, "reduction") if op not in plain]
@@ -144,6 +174,16 @@ def test_where_no_patch_is_kept_nothing_is_compared_or_merged(text: str, images:
 def test_sampling_is_a_copy(text: str) -> None:
     (op,) = of(forward(text, batch=3), "reduction")
     assert (op.kind, figures(op)) == ("copy", (0, 0, 3 * 64 * 1024, 3 * 64 * 1024))
+
+
+def test_random_tokens_are_picked_by_a_draw_each_and_copied() -> None:
+    drawn, copied = of(forward("random:n=64", batch=3), "reduction")
+    # Three pictures of 576 patches: a comparison a draw, and the 64 largest of each
+    assert (drawn.name, drawn.kind, figures(drawn)) == ("pick_random", "selection", (0, 3 * 576, 3 * 576, 3 * 64))
+    assert copied == of(forward("sequential:n=64", batch=3), "reduction")[0]
+    # Of LLaVA-NeXT's five tiles, 2880 draws for the same 64
+    tiles = named(forward("random:n=64", model="llava-next-7b"), "pick_random")
+    assert figures(tiles) == (0, 2880, 2880, 64)
 
 
 @pytest.mark.parametrize("text", BEFORE)
@@ -382,12 +422,21 @@ def test_the_json_says_reduction_and_schedule() -> None:
         # (3 * 576 + 4 * 309 + 9 * 204 + 16 * 113) / 32
         ("sparsevlm", "576 visual tokens in 3 layers, 309 in 4, 204 in 9, 113 in 16; mean over layers 206.5"),
         ("prumerge", "prumerge: 32 of 576 visual tokens enter the language model"),
+        ("prumerge:k=16", "prumerge:k=16: 32 of 576 visual tokens enter the language model"),
+        ("random:n=64", "random:n=64: 64 of 576 visual tokens enter the language model"),
     ],
 )
 def test_the_heading_says_what_layers_see(text: str, line: str) -> None:
     shown = roofline("--reduction", text).output.splitlines()
     assert shown[2].endswith(line)
     assert any(line in shown for shown in roofline("--gpu", "h100", "--reduction", text).output.splitlines()[:3])
+
+
+@pytest.mark.parametrize("name", ["sequential", "spatial", "random"])
+def test_tokens_say_how_many_a_sampler_leaves(name: str) -> None:
+    bare, told = (roofline("--reduction", text, "--tokens", "64", "--format", "csv") for text in (name, f"{name}:n=64"))
+    assert (bare.exit_code, bare.exception) == (0, None)
+    assert bare.output.replace(f",{name},", f",{name}:n=64,") == told.output
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "table"])
@@ -467,6 +516,9 @@ def test_every_method_in_every_format(text: str, form: str) -> None:
         (["--reduction", "fastv:k=32"], "the language model has 32 layers: k is from 1 to 31"),
         (["--reduction", "fastv", "--model", "llama-3-8b"], "llama-3-8b sees no images"),
         (["--reduction", ""], "unknown reduction ''"),
+        (["--reduction", "sequential"], "sequential needs n, as in sequential:n=64"),
+        (["--reduction", "prumerge:k=0"], "prumerge: k must be a whole number from 1 to 10000000, not '0'"),
+        (["--reduction", "prumerge:n=3"], "unknown parameter of prumerge 'n'; allowed: k"),
     ],
 )
 def test_a_reduction_that_cannot_be_is_one_clear_line(arguments: list[str], message: str) -> None:
