@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from perfkit.counting import count_ops, decode_ops, execution_of, workload_of
+from perfkit.counting import count_ops, decode_ops, execution_of, reduced_vision_ops, workload_of
 from perfkit.hardware import Choice, Device, choose_device
 from perfkit.kernels import expect_ops
 from perfkit.memory import Footprint, footprint
@@ -54,13 +54,18 @@ class PhaseTime(NamedTuple):
         """`compute` or `memory`, whichever bounds the larger part of the time."""
         return "compute" if self.compute_bound else "memory"
 
+    def less(self, part: PhaseTime) -> PhaseTime:
+        """What is left of it without `part`, figure by figure."""
+        return PhaseTime(self.phase, *map(_difference, self[1:], part[1:]))
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a workload costs on a device, by roofline: what no run of these kernels beats at datasheet clocks.
 
     `decode` among the phases is the first new token; `mean_decode` is the mean over the new tokens (None for models
-    that make none).
+    that make none). `skipped`: what of the vision phase a reducer before the language model does without; the phase and
+    the time to first token have it in them all the same. None where it needs all of the tower, or none stands there.
     """
 
     model: ModelSpec
@@ -72,6 +77,7 @@ class Prediction:
     mean_decode: PhaseTime | None
     engines: Engines
     footprint: Footprint
+    skipped: PhaseTime | None = None
 
     @property
     def device(self) -> Device:
@@ -187,17 +193,30 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
     forward = count_ops(spec, workload, execution)
     engines = engines_of(choice.device, forward)
     times = expect_ops(engines, time_ops(engines, forward))
+    phases = tuple(total_of(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase))
     return Prediction(
         model=spec,
         choice=choice,
         workload=workload,
         execution=execution,
         ops=times,
-        phases=tuple(total_of(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase)),
+        phases=phases,
         mean_decode=_mean_decode(spec, workload, execution, engines),
         engines=engines,
         footprint=footprint(spec, workload, execution, forward),
+        skipped=_skipped(spec, workload, execution, engines, phases),
     )
+
+
+def _skipped(
+    spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines, phases: Iterable[PhaseTime]
+) -> PhaseTime | None:
+    """The vision phase less what a reducer needs of it; times too, since a part of an op reads all of its weights."""
+    needed = tuple(reduced_vision_ops(spec, workload, execution))
+    if not needed:
+        return None
+    whole = next(phase for phase in phases if phase.phase == "vision")
+    return whole.less(total_of("vision", expect_ops(engines, time_ops(engines, needed))))
 
 
 def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
@@ -229,6 +248,11 @@ def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
         compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in members]),
         expected_s=_sum_of_known([time.expected_s for time in members]),
     )
+
+
+def _difference(whole: Amount | None, part: Amount | None) -> Amount | None:
+    """None where one of them is not known."""
+    return None if whole is None or part is None else whole - part
 
 
 def _sum_of_known(seconds: Iterable[Amount | None]) -> Amount | None:

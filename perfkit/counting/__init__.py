@@ -4,14 +4,14 @@
 
 Phases: `vision` (the whole tower, as it runs in practice), `reduction` (a reducer before the language model),
 `projector`, `prefill`, and `decode`: the first new token, whose cache holds the prompt. The equations stand in
-docs/model.md.
+docs/model.md. `reduced_vision_ops` is no phase: what of the tower a reducer needs.
 """
 
 from __future__ import annotations
 
 from perfkit.counting.fitting import execution_of, workload_of
 from perfkit.counting.language_model import decode_ops, prefill_ops
-from perfkit.counting.vision import projector_ops, reduction_ops, vision_ops
+from perfkit.counting.vision import projector_ops, reduced_vision_ops, reduction_ops, vision_ops
 from perfkit.models.spec import ModelSpec
 from perfkit.ops import OpCost
 from perfkit.workload import Execution, Workload
@@ -22,6 +22,7 @@ __all__ = [
     "execution_of",
     "prefill_ops",
     "projector_ops",
+    "reduced_vision_ops",
     "reduction_ops",
     "vision_ops",
     "workload_of",

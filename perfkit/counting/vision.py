@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from perfkit import ops
 from perfkit.counting.layer import attention_ops, attention_shape, layer_ops, norm_op, place_of
@@ -10,6 +11,13 @@ from perfkit.models.spec import ModelSpec, VisionSpec
 from perfkit.ops import OpCost, Place
 from perfkit.units import Amount
 from perfkit.workload import Execution, Workload
+
+if TYPE_CHECKING:
+    from perfkit.reduction import Reducer
+
+# Ops of a layer that scores by the class token are made of: those of all positions, and those of that token alone.
+_OF_ALL = ("input_norm", "k_proj")
+_OF_CLASS = ("q_proj",)
 
 
 def sees_nothing(workload: Workload) -> bool:
@@ -23,10 +31,44 @@ def vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Ite
     vision = spec.vision
     if vision is None or sees_nothing(workload):
         return
-    # 0 or 1: within a sweep some points may have no image.
-    present = ops.minimum(workload.visual_tokens, 1)
-    place = place_of("vision", execution, present)
-    tiles = workload.batch * workload.images * spec.tiles
+    place, tiles = _place(workload, execution), _tiles(spec, workload)
+    yield from _first_ops(vision, place, tiles)
+    yield from _layers(vision, place, tiles, execution, vision.stack.layers)
+    if vision.post_norm != "none":
+        rows = tiles if vision.post_norm == "pooled" else tiles * vision.positions
+        yield norm_op(place, "post_norm", rows, vision.stack)
+    if vision.pooling_head:
+        yield from _pooling_head(vision, place, tiles, execution)
+
+
+def reduced_vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
+    """What of the tower a reducer before the language model needs; none where it needs all, or where none stands there.
+
+    All layers that its features come through; where it scores by the class token also the last layer's norm and keys,
+    and the query of that token, which take all layers before it.
+    """
+    vision, method = spec.vision, _reducer_of(workload)
+    if vision is None or method is None or not vision.unread_layers or sees_nothing(workload):
+        return
+    place, tiles = _place(workload, execution), _tiles(spec, workload)
+    unneeded = 1 if method.needs_class_token else vision.unread_layers
+    yield from _first_ops(vision, place, tiles)
+    yield from _layers(vision, place, tiles, execution, vision.stack.layers - unneeded)
+    if method.needs_class_token:
+        yield from _class_token_ops(vision, place, tiles, execution)
+
+
+def _place(workload: Workload, execution: Execution) -> Place:
+    """Once, or at points of a sweep that have no image not at all."""
+    return place_of("vision", execution, ops.minimum(workload.visual_tokens, 1))
+
+
+def _tiles(spec: ModelSpec, workload: Workload) -> Amount:
+    return workload.batch * workload.images * spec.tiles
+
+
+def _first_ops(vision: VisionSpec, place: Place, tiles: Amount) -> Iterator[OpCost]:
+    """Patches, positions, and CLIP's norm before the layers."""
     width = vision.stack.hidden
     yield ops.linear(
         place,
@@ -40,14 +82,21 @@ def vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Ite
     yield ops.patch_positions(place, "position_embedding", tiles, vision.patches, vision.positions, width)
     if vision.pre_norm:
         yield norm_op(place, "pre_norm", tiles * vision.positions, vision.stack)
-    layers = place._replace(repeat=present * vision.stack.layers)
-    shape = attention_shape(vision.stack, tiles, vision.positions, vision.positions, cached=False)
-    yield from layer_ops(vision.stack, layers, layers, shape, execution)
-    if vision.post_norm != "none":
-        rows = tiles if vision.post_norm == "pooled" else tiles * vision.positions
-        yield norm_op(place, "post_norm", rows, vision.stack)
-    if vision.pooling_head:
-        yield from _pooling_head(vision, place, tiles, execution)
+
+
+def _layers(
+    vision: VisionSpec, place: Place, tiles: Amount, execution: Execution, layers: int, queries: int | None = None
+) -> Iterator[OpCost]:
+    """Ops of so many layers over all positions, or over the first `queries` of them that attend to all."""
+    place = place._replace(repeat=place.repeat * layers)
+    shape = attention_shape(vision.stack, tiles, queries or vision.positions, vision.positions, cached=False)
+    yield from layer_ops(vision.stack, place, place, shape, execution)
+
+
+def _class_token_ops(vision: VisionSpec, place: Place, tiles: Amount, execution: Execution) -> Iterator[OpCost]:
+    """What scores by the class token need of one more layer."""
+    yield from (op for op in _layers(vision, place, tiles, execution, 1) if op.name in _OF_ALL)
+    yield from (op for op in _layers(vision, place, tiles, execution, 1, queries=1) if op.name in _OF_CLASS)
 
 
 def _pooling_head(vision: VisionSpec, place: Place, tiles: Amount, execution: Execution) -> Iterator[OpCost]:
@@ -70,22 +119,30 @@ def _pooling_head(vision: VisionSpec, place: Place, tiles: Amount, execution: Ex
 
 def reduction_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
     """What a reducer before the language model computes; nothing where tokens are left out inside it, or not at all."""
-    vision, projector = spec.vision, spec.projector
-    if not workload.reduction or vision is None or projector is None:
+    vision, projector, method = spec.vision, spec.projector, _reducer_of(workload)
+    if method is None or vision is None or projector is None:
         return
-    from perfkit.reduction import Reducer, TowerOutput, parse_reduction
+    from perfkit.reduction import TowerOutput
+
+    tower = TowerOutput(
+        tiles=_tiles(spec, workload),
+        positions=vision.positions,
+        tokens=vision.kept_positions,
+        width=vision.stack.hidden,
+        features=projector.inputs,
+        kept=workload.batch * workload.visual_tokens,
+    )
+    yield from method.reduction_ops(place_of("reduction", execution), tower)
+
+
+def _reducer_of(workload: Workload) -> Reducer | None:
+    """The method that leaves tokens out before the language model, if there is one."""
+    if not workload.reduction:
+        return None
+    from perfkit.reduction import Reducer, parse_reduction  # not on the way of whoever reduces nothing
 
     method = parse_reduction(workload.reduction)
-    if isinstance(method, Reducer):
-        tower = TowerOutput(
-            tiles=workload.batch * workload.images * spec.tiles,
-            positions=vision.positions,
-            tokens=vision.kept_positions,
-            width=vision.stack.hidden,
-            features=projector.inputs,
-            kept=workload.batch * workload.visual_tokens,
-        )
-        yield from method.reduction_ops(place_of("reduction", execution), tower)
+    return method if isinstance(method, Reducer) else None
 
 
 def projector_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:

@@ -38,23 +38,24 @@ def assemble(
     tower: Mapping[str, Any] = CLIP_LARGE_336,
     language_model: str = "llama",
     strategy: str = "default",
+    feature_layer: int = -2,
     text_may_tie: bool = False,
 ) -> ModelSpec:
     """Tower, projector and language model of LLaVA's kin, with the visual tokens of one tile.
 
-    `tower`, `language_model` and `strategy` are the class defaults of the sections and of the feature selection;
-    `text_may_tie`: whether text_config alone can tie the lm_head, which only some of the classes allow.
-    `vision_feature_layer` changes nothing but the projector's width: the tower runs all its layers.
+    `tower`, `language_model`, `strategy` and `feature_layer` are the class defaults of the sections and of the feature
+    selection; `text_may_tie`: whether text_config alone can tie the lm_head, which only some of the classes allow.
+    The tower runs all its layers, whichever `vision_feature_layer` names.
 
     Raises:
-        InvalidSpec: a section of another kind, or an unknown feature selection.
+        InvalidSpec: a section of another kind, an unknown feature selection, or a layer that the tower has not.
     """
     if config.prefix:
         raise InvalidSpec(f"{config.where}: a {family} cannot be a part of another model")
     vision, text, notes = _sections(config, tower, language_model)
-    kept = _kept_positions(config, vision, strategy)
+    kept, features = _kept_positions(config, vision, strategy), _feature_layers(config, vision, feature_layer)
     projector = ProjectorSpec(
-        inputs=vision.stack.hidden * _feature_layers(config),
+        inputs=vision.stack.hidden * len(features),
         outputs=text.stack.hidden,
         activation=config.text("projector_hidden_act", "gelu"),
         bias=config.flag("multimodal_projector_bias", True),
@@ -64,7 +65,7 @@ def assemble(
         family=family,
         source="",
         text=text._replace(tied=config.flag("tie_word_embeddings", False) or (text_may_tie and text.tied)),
-        vision=vision._replace(kept_positions=kept),
+        vision=vision._replace(kept_positions=kept, unread_layers=vision.stack.layers - max(features)),
         projector=projector,
         visual_tokens=kept,
         notes=notes,
@@ -98,11 +99,17 @@ def _kept_positions(config: Config, vision: VisionSpec, default: str) -> int:
     return kept
 
 
-def _feature_layers(config: Config) -> int:
-    """Layers whose outputs stand side by side before the projector: one, or as many as the list names."""
-    layers = config.values.get("vision_feature_layer")
-    if not isinstance(layers, list):
-        return 1
+def _feature_layers(config: Config, vision: VisionSpec, default: int) -> list[int]:
+    """How many layers have run where features are taken: one place, or those of a list, side by side."""
+    named = config.raw("vision_feature_layer", default)
+    layers = named if isinstance(named, list) else [named]
     if not layers:
         raise InvalidSpec(f"{config.where}: vision_feature_layer must name at least one layer")
-    return len(layers)
+    # Hugging Face's hidden states: what enters layer 0, and what leaves each layer.
+    states = vision.stack.layers + 1
+    if not all(type(layer) is int and -states <= layer < states for layer in layers):
+        raise InvalidSpec(
+            f"{config.where}: vision_feature_layer must be from {-states} to {states - 1}, "
+            f"or a list of such numbers, not {shown(named)}"
+        )
+    return [layer % states for layer in layers]

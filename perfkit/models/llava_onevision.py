@@ -41,6 +41,7 @@ def read(config: Config) -> ModelSpec:
         tower=SIGLIP_SO400M,
         language_model="qwen2",
         strategy="full",
+        feature_layer=-1,
         text_may_tie=True,
     )
     most = _most_tiles(config)

@@ -167,7 +167,8 @@ class VisionSpec(NamedTuple):
 
     `pre_norm`: norm before the stack (CLIP). `post_norm`: after it, over the class token alone (`pooled`, CLIP),
     over every position (`all`, SigLIP), or `none`. `pooling_head`: SigLIP's attention pooling by one learned query.
-    `kept_positions`: positions of a tile that become visual tokens (576 of CLIP's 577 in LLaVA).
+    `kept_positions`: positions of a tile that become visual tokens (576 of CLIP's 577 in LLaVA). `unread_layers`: last
+    layers that run, but whose output goes nowhere (1 in LLaVA, whose features are those of the last but one).
     """
 
     stack: StackSpec
@@ -180,6 +181,7 @@ class VisionSpec(NamedTuple):
     pre_norm: bool = True
     post_norm: Literal["pooled", "all", "none"] = "pooled"
     pooling_head: bool = False
+    unread_layers: int = 0
 
     @property
     def patches(self) -> int:

@@ -77,6 +77,7 @@ def _figures(spec: ModelSpec) -> Iterator[tuple[str, Any]]:
         yield "vision_positions", v.positions
         yield "vision_image_side", v.image_size
         yield "vision_patch_side", v.patch_size
+        yield "vision_unread_layers", v.unread_layers
         yield from _stack_figures("vision", v.stack)
     if spec.projector:
         yield "projector_parameters", spec.projector.parameters

@@ -60,6 +60,7 @@ def document(prediction: Prediction) -> dict[str, Any]:
         **request_record(p),
         "phases": [_phase_record(phase) for phase in p.phases],
         "ops": [_op_record(time) for time in p.ops],
+        "skipped": _phase_record(p.skipped) if p.skipped else None,
         "totals": {
             "ttft_roofline_s": p.ttft_roofline_s,
             "ttft_expected_s": p.ttft_expected_s,
@@ -116,7 +117,8 @@ def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, An
 def table(predictions: Sequence[Prediction]) -> Table:
     """Phases, ops, times of a request and memory of each prediction; `level` tells them apart.
 
-    Sum over one level only: ops make up phases, and phases the time to first token.
+    Sum over one level only: ops make up phases, and phases the time to first token. What is `skipped` stands in the
+    vision phase.
     """
     rows: list[tuple[Any, ...]] = []
     for p in predictions:
@@ -130,6 +132,8 @@ def _records(p: Prediction) -> Iterator[dict[str, Any]]:
         yield {"level": "phase", **_phase_record(phase)}
     for time in p.ops:
         yield {"level": "op", **_op_record(time)}
+    if p.skipped:
+        yield {"level": "skipped", **_phase_record(p.skipped)}
     yield {"level": "request", "name": "ttft", "roofline_s": p.ttft_roofline_s, "expected_s": p.ttft_expected_s}
     if p.mean_decode is not None:
         yield {"level": "request", "name": "tpot", **_figures(p.mean_decode, p.mean_decode)}

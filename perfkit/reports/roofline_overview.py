@@ -52,7 +52,24 @@ def _phases(p: Prediction) -> Table:
         figures = (phase.flops, phase.bytes, intensity_of(phase), phase.bound, phase.roofline_s)
         rows.append((name, *figures, phase.expected_s, share, share or 0.0))
     decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
-    return _without_unknown(Table(columns, tuple(rows), title="\n".join(_heading(p)), rule_before=decode))
+    title, notes = "\n".join(_heading(p)), tuple(_skipped(p))
+    return _without_unknown(Table(columns, tuple(rows), title=title, notes=notes, rule_before=decode))
+
+
+def _skipped(p: Prediction) -> Iterator[str]:
+    """What of the vision phase the reducer does without, and why."""
+    if p.skipped is None or p.model.vision is None:
+        return
+    from perfkit.reduction import Reducer, parse_reduction  # not on the way of whoever reduces nothing
+
+    method, show = parse_reduction(p.workload.reduction), format_quantity
+    saved = f"{show(p.skipped.flops, 'FLOP')}, {show(p.skipped.roofline_s, 's')}"
+    unread = p.model.vision.unread_layers
+    layers = "its last layer" if unread == 1 else f"its last {unread} layers"
+    needs = f"{method.name} needs nothing of {layers}"
+    if isinstance(method, Reducer) and method.needs_class_token:
+        needs = f"of its last layer {method.name} needs the keys and one query alone"
+    yield f"vision could skip {saved}: {needs}; counted, as Hugging Face runs all layers"
 
 
 def _without_unknown(table: Table) -> Table:

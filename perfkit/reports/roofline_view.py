@@ -98,7 +98,14 @@ def _notes(roof: Roof) -> Iterator[str]:
     yield f"share: of the {whole}. Ops of a kind, a bound and nearly one intensity are one point."
     yield "FLOPs: products, or element-wise work of ops without any; counted. Rates, times: predicted by the roofline."
     unplaced = f"{100 * roof.unplaced_share:.2g} % of the time"
-    yield f"Ops without FLOPs (copies, cache writes) are no points; they take {unplaced}."
+    yield f"Ops without FLOPs (copies, cache writes) are no points; they take {unplaced}.{_pointless(roof)}"
+
+
+def _pointless(roof: Roof) -> str:
+    """Phases that are made of such ops alone."""
+    placed = {point.phase for point in roof.points}
+    names = [phase.phase for phase in roof.prediction.phases if phase.phase not in placed]
+    return f" The phase {' and '.join(names)} is made of them alone." if names else ""
 
 
 def _ceilings(view: RooflineView) -> Table:

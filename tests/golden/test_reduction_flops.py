@@ -1,7 +1,8 @@
 """FLOPs of reductions against torch's FlopCounterMode, exactly: Hugging Face's layers at their tokens, and selectors.
 
 A language model that drops tokens is a chain of shorter ones: each group of layers is built from the preset's
-configuration on the meta device, and run at its own length. Selectors are the published steps as torch products.
+configuration on the meta device, and run at its own length. Selectors are the published steps as torch products. What
+a reducer leaves out of the tower is the tower less the modules that it needs, called one by one.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
-from perfkit.counting import count_ops, workload_of
-from perfkit.models import load_model
+from perfkit.counting import count_ops, reduced_vision_ops, workload_of
+from perfkit.latency import analyze
+from perfkit.models import config_of, load_model
 from perfkit.ops import OpCost
 from perfkit.workload import Execution
 
@@ -116,3 +118,55 @@ def test_sparsevlms_products() -> None:
     # 576 - 300, 309 - 200 and 204 - 110: what is kept of what a layer sees
     recycled = sum(counted(lambda dropped=dropped: recycle(dropped)) for dropped in (276, 109, 94))
     assert products(reduced("sparsevlm"), "prefill", selection=True) == raters + recycled
+
+
+# --- what a reducer leaves out of the tower
+
+TOWERS = [("llava-1.5-7b", 1, 1), ("llava-1.5-13b", 3, 1), ("llava-next-7b", 1, 5), ("video-llava-7b", 2, 8)]
+
+
+@cache
+def tower_of(model: str) -> Any:
+    config = transformers.CLIPVisionConfig.from_dict(config_of(model)["vision_config"])
+    with torch.device("meta"):
+        return transformers.CLIPVisionModel._from_config(config, dtype=HALF).eval()
+
+
+def pixels_of(model: str, pictures: int) -> torch.Tensor:
+    side = tower_of(model).config.image_size
+    return empty(pictures, 3, side, side)
+
+
+def walked(model: str, pictures: int, *, scored: bool) -> int:
+    """FLOPs of the tower up to its features, and where patches are `scored` of the last layer's keys and one query."""
+    tower = tower_of(model)
+
+    def walk() -> None:
+        hidden = tower.pre_layrnorm(tower.embeddings(pixels_of(model, pictures)))
+        for layer in tower.encoder.layers[:-1]:
+            hidden = layer(hidden, None)
+        if scored:
+            last = tower.encoder.layers[-1]
+            normed = last.layer_norm1(hidden)
+            last.self_attn.k_proj(normed)
+            last.self_attn.q_proj(normed[:, :1])
+
+    return counted(walk)
+
+
+@pytest.mark.parametrize(("text", "scored"), [("prumerge", True), ("prumerge+", True), ("spatial:n=64", False)])
+@pytest.mark.parametrize(("model", "batch", "tiles"), TOWERS)
+def test_what_a_reducer_needs_of_the_tower(model: str, batch: int, tiles: int, text: str, *, scored: bool) -> None:
+    spec = load_model(model)
+    needed = reduced_vision_ops(spec, workload_of(spec, reduction=text, batch=batch), Execution())
+    assert sum(op.matmul_flops for op in needed) == walked(model, batch * tiles, scored=scored)
+
+
+@pytest.mark.parametrize(("text", "scored"), [("prumerge", True), ("sequential:n=64", False)])
+@pytest.mark.parametrize(("model", "batch", "tiles"), TOWERS)
+def test_what_it_skips_is_the_rest_of_what_runs(model: str, batch: int, tiles: int, text: str, *, scored: bool) -> None:
+    tower, pixels = tower_of(model), pixels_of(model, batch * tiles)
+    runs = counted(lambda: tower(pixels, output_hidden_states=True).hidden_states[-2])  # as LLaVA calls it
+    skipped = analyze("h100", model, reduction=text, batch=batch).skipped
+    assert skipped is not None
+    assert skipped.matmul_flops == runs - walked(model, batch * tiles, scored=scored)

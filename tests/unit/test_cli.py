@@ -439,6 +439,7 @@ WORKLOADS = {
     "batch of 4": ["--tokens", "64", "--batch", "4", "--text-tokens", "17"],
     "eager": ["--attention", "eager", "--logits", "all"],
     "int4 weights": ["--weights", "int4", "--kv", "int8"],
+    "a reducer": ["--reduction", "prumerge"],
     "another model": ["--model", "llama-3-8b"],
     "an encoder": ["--model", "bert-base"],
     "a tower": ["--model", "clip-vit-l-14-336"],
@@ -452,7 +453,7 @@ def document(request):
 
 def test_the_document_has_the_contracts_keys(document):
     top = {"perfkit", "model", "device", "calibration", "workload", "execution", "phases", "ops", "totals", "warnings"}
-    assert document.keys() == top
+    assert document.keys() == top | {"skipped"}
     counts = {"batch", "images", "visual_tokens", "text_tokens", "new_tokens"}
     assert document["workload"].keys() == counts | {"reduction", "schedule"}
     execution = {"weights", "activations", "kv", "attention", "logits", "tp", "pp", "runtime"}
@@ -461,6 +462,7 @@ def test_the_document_has_the_contracts_keys(document):
     assert document["totals"].keys() == {*seconds, "memory_bytes", "fits"}
     assert document["totals"]["memory_bytes"].keys() == {"weights", "kv", "activations", "total"}
     assert all(phase.keys() == PHASE_KEYS for phase in document["phases"])
+    assert document["skipped"] is None or document["skipped"].keys() == PHASE_KEYS
     assert all(op.keys() == PHASE_KEYS | {"name", "kind", "repeat"} for op in document["ops"])
     assert all(isinstance(warning, str) for warning in document["warnings"])
 

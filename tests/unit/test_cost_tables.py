@@ -314,12 +314,12 @@ def test_every_method_has_a_title(name):
 def test_a_method_of_ones_own_needs_no_title(monkeypatch):
     page = (ROOT / "docs/token-reduction.md").read_text()
     (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    module = ModuleType("perfkit.reduction.random")
+    module = ModuleType("perfkit.reduction.randomdrop")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(code, module.__dict__)  # noqa: S102  # our own page
-    monkeypatch.setattr(perfkit.reduction, "METHODS", (*METHODS, "random"))
-    table = asked(reduction=("none", "random:k=2,n=64"))
-    assert [row.keys[0] for row in reports.printed(table).rows] == ["LLaVA-1.5-7B", "+ random (k=2, n=64)"]
+    monkeypatch.setattr(perfkit.reduction, "METHODS", (*METHODS, "randomdrop"))
+    table = asked(reduction=("none", "randomdrop:k=2,n=64"))
+    assert [row.keys[0] for row in reports.printed(table).rows] == ["LLaVA-1.5-7B", "+ randomdrop (k=2, n=64)"]
 
 
 @pytest.mark.parametrize(
