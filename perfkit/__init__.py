@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perfkit.latency import analyze
     from perfkit.measuring.campaign import measure
     from perfkit.papers.reproducing import reproduce
+    from perfkit.pictures.running import reduce_pictures
     from perfkit.reports import report
     from perfkit.totals.counted import count
     from perfkit.validation.judging import validate
@@ -25,12 +26,13 @@ _HOMES = {
     "analyze": "latency",
     "count": "totals.counted",
     "measure": "measuring.campaign",
+    "reduce_pictures": "pictures.running",
     "report": "reports",
     "reproduce": "papers.reproducing",
     "validate": "validation.judging",
 }
 
-__all__ = ["__version__", "analyze", "count", "measure", "report", "reproduce", "validate"]
+__all__ = ["__version__", "analyze", "count", "measure", "reduce_pictures", "report", "reproduce", "validate"]
 
 
 def __getattr__(name: str) -> Any:

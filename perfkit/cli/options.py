@@ -49,6 +49,7 @@ COUNTS_OR_ZERO = _Parsed(
 )
 NAMES = _Parsed("NAME,...", lambda _, text: tuple(text.split(",")))
 SECONDS = _Parsed("S", parse_positive)
+RATIO = _Parsed("R", parse_positive)
 PERCENT = _Parsed("%", lambda option, text: parse_positive(option, text) / 100)
 
 
@@ -119,8 +120,8 @@ _image_tokens = _chain(
     click.option(
         "--reduction",
         metavar="SPEC",
-        help="Token reduction: prumerge, prumerge+, sequential:n=64, spatial:n=64 before the language model; "
-        "fastv:k=2,r=0.5, pyramiddrop:stages=4,keep=0.5, vtw:k=16, sparsevlm, layers:2=288,16=144 inside it.",
+        help="Token reduction: prumerge, prumerge+, sequential:n=64, spatial:n=64, random:n=64 before the language "
+        "model; fastv:k=2,r=0.5, pyramiddrop:stages=4,keep=0.5, vtw:k=16, sparsevlm, layers:2=288,16=144 inside it.",
     ),
 )
 _sizes = _chain(

@@ -1,4 +1,4 @@
-"""Where a long command is, on stderr: a bar with the time left on a terminal, else a line a case."""
+"""Where a long command is, on stderr: a bar with the time left on a terminal, else a line an item, if wanted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ Item = TypeVar("Item", bound=Labelled)
 
 
 class Progress:
-    """Goes through items and counts those that were begun."""
+    """Goes through items and counts those that were begun.
 
-    def __init__(self) -> None:
+    `doing`: what stands before the bar; `lines`: whether an item has a line of its own where there is no terminal.
+    """
+
+    def __init__(self, doing: str = "measuring", *, lines: bool = True) -> None:
+        self._doing = doing
+        self._lines = lines
         self.begun = 0
         self.total = 0
 
@@ -33,11 +38,11 @@ class Progress:
         """The items, shown as they come."""
         self.total = len(items)
         if not sys.stderr.isatty():
-            yield self._counted(self._told(items))
+            yield self._counted(self._told(items) if self._lines else items)
             return
         with click.progressbar(
             items,
-            label="measuring",
+            label=self._doing,
             file=sys.stderr,
             show_pos=True,
             item_show_func=lambda item: item.label if item else "",

@@ -179,15 +179,26 @@ class Network:
 
 
 def _build(spec: ModelSpec, device: Any, dtype: Any) -> Any:
-    import torch
     import transformers
 
     values = config_of(spec.name)
     config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
-    with torch.device(device), _unfilled():
-        module = getattr(transformers, COUNTED_CLASSES[spec.family])._from_config(config, dtype=dtype)
+    return random_module(getattr(transformers, COUNTED_CLASSES[spec.family]), config, device, dtype)
+
+
+def random_module(kind: Any, config: Any, device: Any, dtype: Any) -> Any:
+    """Model of a class of Hugging Face's with random weights, the same ones at every call."""
+    module = unfilled_module(kind, config, device, dtype)
     _fill(module)
-    return module.eval()
+    return module
+
+
+def unfilled_module(kind: Any, config: Any, device: Any, dtype: Any) -> Any:
+    """Model of a class of Hugging Face's whose weights are whatever lay in memory, for the caller to write."""
+    import torch
+
+    with torch.device(device), _unfilled():
+        return kind._from_config(config, dtype=dtype).eval()
 
 
 def _unfilled() -> Any:

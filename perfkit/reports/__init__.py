@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfkit.measuring.nvml import DetectedGpu
     from perfkit.models.spec import ModelSpec
     from perfkit.papers.reproducing import Reproduction
+    from perfkit.pictures.results import ReducedPictures
     from perfkit.tables.paper import PaperTable
     from perfkit.totals.comparing import Comparison
     from perfkit.totals.counted import Count
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         | Explanation
         | Comparison
         | Measurement
+        | ReducedPictures
         | Validation
         | PublishedValidation
         | Reproduction
@@ -62,6 +64,7 @@ _MODULES = {
     "Explanation": "explanation",
     "Comparison": "comparison",
     "Measurement": "measurement",
+    "ReducedPictures": "reduced_pictures",
     "Validation": "validation",
     "PublishedValidation": "published",
     "Reproduction": "reproduction",

@@ -36,9 +36,9 @@ def shell_lines() -> list[str]:
 
 
 def needs_a_machine(line: str) -> bool:
-    """Whether a command times this machine, or reads what was timed."""
+    """Whether a command times this machine, reads what was timed, or needs weights."""
     measured = re.match(r"perfkit (measure|validate|plot validation) (?!--published)", line)
-    return bool(measured) or "--detect" in line or "this.yaml" in line
+    return bool(measured) or "--detect" in line or "this.yaml" in line or "--vision-model" in line
 
 
 def run(line: str, folder: Path) -> Result:
