@@ -25,3 +25,5 @@ reports:
 bench:
 	$(PYTHON) -m benchmarks.start
 	$(PYTHON) -m benchmarks.analysis
+	$(PYTHON) -m benchmarks.reducers
+	$(PYTHON) -m benchmarks.reduced_llava

@@ -17,8 +17,8 @@ from perfkit.reduction import Reducer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from perfkit.reduction.llava.tower import TowerTensors
     from perfkit.reduction.reducing import ReducedTokens
-    from perfkit.reduction.tower import TowerTensors
 
 WAYS_OUT = ("raise", "skip")
 SEED = 0  # of methods that draw
@@ -57,7 +57,7 @@ class Reducing(NamedTuple):
 
     def seen(self, tower: Tower, pixels: Tensor) -> TowerTensors:
         """What the methods need of the tower."""
-        from perfkit.reduction.tower import run_tower
+        from perfkit.reduction.llava.tower import run_tower
 
         return run_tower(tower.module, pixels, tower.feature_layer, keys=self.needs_class_token)
 

@@ -29,9 +29,9 @@ from perfkit.pictures.tower import (
     whole_path,
 )
 from perfkit.reduction import Reducer
+from perfkit.reduction.llava.tower import TowerTensors
 from perfkit.reduction.prumerge import NEIGHBOURS
 from perfkit.reduction.reducing import check_ratio, reducer_of
-from perfkit.reduction.tower import TowerTensors
 from perfkit.units import check_count, parse_choice
 from perfkit.workload import NEW_TOKENS, TEXT_TOKENS
 

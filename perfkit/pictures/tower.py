@@ -16,7 +16,7 @@ from perfkit.models import config_of, load_model
 from perfkit.models.spec import VisionSpec
 from perfkit.pictures.preprocessing import Preprocessing, clip_preprocessing, read_preprocessing
 from perfkit.pictures.weights import read_tower_weights, weight_bytes
-from perfkit.reduction.tower import FEATURE_LAYER
+from perfkit.reduction.llava.tower import FEATURE_LAYER
 from perfkit.units import Precision, format_quantity
 
 if TYPE_CHECKING:

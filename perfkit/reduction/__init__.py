@@ -16,7 +16,7 @@ from perfkit.reduction.parameters import Parameters, read_parameters
 from perfkit.units import LONGEST_SHOWN
 
 if TYPE_CHECKING:
-    from perfkit.reduction.in_model import reduced
+    from perfkit.reduction.llava.in_model import reduced
     from perfkit.reduction.modules import TokenReducer
     from perfkit.reduction.reducing import ReducedTokens, reduce
 
@@ -38,7 +38,7 @@ __all__ = [
 REDUCERS = ("prumerge", "prumerge+", "random", "sequential", "spatial")  # before the language model
 METHODS = tuple(sorted((*REDUCERS, "fastv", "layers", "pyramiddrop", "sparsevlm", "vtw")))
 
-_HOMES = {"ReducedTokens": "reducing", "TokenReducer": "modules", "reduce": "reducing", "reduced": "in_model"}
+_HOMES = {"ReducedTokens": "reducing", "TokenReducer": "modules", "reduce": "reducing", "reduced": "llava.in_model"}
 
 
 def __getattr__(name: str) -> Any:

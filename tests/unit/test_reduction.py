@@ -35,7 +35,7 @@ EXAMPLES = {
 }
 # Files that are no methods: what methods are made of, and what runs them.
 PARTS = {"__init__", "costs", "method", "parameters", "tensors"}
-RUNNING = {"generation", "in_model", "model_inputs", "modules", "prompts", "published", "reducing", "tower"}
+RUNNING = {"modules", "published", "reducing"}
 
 
 def pruner(text: str) -> Pruner:
