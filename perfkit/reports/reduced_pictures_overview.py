@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from perfkit.latency import Prediction
@@ -119,7 +120,16 @@ def _pictures(run: ReducedPictures) -> Table:
     names = list(found)[:MOST_PICTURES]
     rest = len(found) - len(names)
     notes = (f"{_counted(rest)} more; --format csv lists all.",) if rest else ()
-    return Table(columns, tuple(_picture_rows(run, names)), title="Picture by picture", notes=notes)
+    folder = _folder(names)
+    title = f"Picture by picture, in {folder}" if folder else "Picture by picture"
+    rows = ((name[len(folder) :], *figures) for name, *figures in _picture_rows(run, names))
+    return Table(columns, tuple(rows), title=title, notes=notes)
+
+
+def _folder(names: Iterable[str]) -> str:
+    """The folder that all pictures lie in, with its separator; empty where they lie in several."""
+    folders = {os.path.dirname(name) for name in names}
+    return os.path.join(folders.pop(), "") if len(folders) == 1 else ""
 
 
 def _picture_rows(run: ReducedPictures, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -89,6 +89,7 @@ def scores_of(seen: tuple[torch.Tensor, ...]) -> list[Array]:
     return [attention(q.numpy(), k.numpy()) for q, k in zip(seen[1], seen[2], strict=True)]
 
 
+@settings(max_examples=15)  # its loops take half a second a picture
 @given(st.sampled_from([6, 16, 24, 27]), st.integers(1, 3), st.integers(0, 99))
 def test_the_ratio_of_outliers_is_pooled_over_a_batch(side: int, batch: int, seed: int) -> None:
     seen = draw(side, batch, 2, seed=seed)
@@ -110,6 +111,7 @@ def test_a_ratio_keeps_so_many_patches(ratio: float) -> None:
     assert_published("prumerge", seen, [greatest(scores, ratio) for scores in scores_of(seen)], ratio)
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 99))
 def test_adaptive_plus_takes_its_grid_from_575_patches(seed: int) -> None:
     seen = draw(24, 1, 1, seed=seed)

@@ -46,8 +46,8 @@ def assert_transcribed(
         assert not found.tokens[image, len(tokens) :].any()
 
 
-@pytest.mark.parametrize("sharpness", [0.1, 1, 4])
-@pytest.mark.parametrize(("side", "batch"), [(24, 1), (16, 3), (27, 1), (4, 2)])
+@pytest.mark.parametrize("sharpness", [0.1, 3])
+@pytest.mark.parametrize(("side", "batch"), [(24, 1), (16, 2), (27, 1), (4, 3)])
 @pytest.mark.parametrize(("method", "ratio"), list(product(MERGING, RATIOS[:3])))
 def test_merging_reducers_agree_with_their_transcription(
     method: str, ratio: Fraction | None, side: int, batch: int, sharpness: float
