@@ -10,7 +10,7 @@ import click
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
 from perfkit.cli.progress import Progress
-from perfkit.errors import InvalidValue
+from perfkit.errors import InvalidValue, MachineError
 from perfkit.workload import TEXT_TOKENS
 
 
@@ -119,6 +119,10 @@ def _check_written(pictures: tuple[str, ...], overlay: str | None, output: str |
     for option, file in (("--overlay", overlay), ("--output", output)):
         if file and Path(file).resolve() in read:
             raise InvalidValue(f"{option} {file} is one of the pictures: name another file")
+        if file and not Path(file).resolve().parent.is_dir():
+            raise MachineError(f"{option} {file}: there is no folder {Path(file).parent}; nothing was written")
+    if overlay and output and Path(overlay).resolve() == Path(output).resolve():
+        raise InvalidValue(f"--overlay and --output are both {output}: name two files")
     if overlay:
         from perfkit.charts.rendering import check_chart
 

@@ -15,6 +15,7 @@ from perfkit.measuring.cases import PhaseCase
 from perfkit.models import COUNTED_CLASSES, config_of
 from perfkit.models.spec import ModelSpec
 
+ATTENTION_KEYS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
 WITH_IMAGES = ("llava",)
 WITHOUT_IMAGES = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 MEASURED_FAMILIES = (*WITH_IMAGES, *WITHOUT_IMAGES)
@@ -181,9 +182,20 @@ class Network:
 def _build(spec: ModelSpec, device: Any, dtype: Any) -> Any:
     import transformers
 
-    values = config_of(spec.name)
+    values = own_code_only(config_of(spec.name))
     config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
     return random_module(getattr(transformers, COUNTED_CLASSES[spec.family]), config, device, dtype)
+
+
+def own_code_only(values: Any) -> Any:
+    """A configuration without the attention that it asks for, which may name code for Hugging Face to fetch and run.
+
+    >>> own_code_only({"vision_config": {"_attn_implementation": "someone/kernel", "hidden_size": 64}})
+    {'vision_config': {'hidden_size': 64}}
+    """
+    if not isinstance(values, dict):
+        return values
+    return {key: own_code_only(value) for key, value in values.items() if key not in ATTENTION_KEYS}
 
 
 def random_module(kind: Any, config: Any, device: Any, dtype: Any) -> Any:

@@ -19,10 +19,13 @@ def find_pictures(names: Iterable[str | Path]) -> tuple[Path, ...]:
         InvalidValue: nothing named, no such file or folder, neither of both, or a folder without pictures.
         MachineError: a folder that may not be read.
     """
-    found = tuple(dict.fromkeys(path for name in names for path in _meant(Path(name))))
+    found: dict[str, Path] = {}
+    for name in names:
+        for path in _meant(Path(name)):
+            found.setdefault(os.path.realpath(path), path)
     if not found:
         raise InvalidValue("name at least one picture, or a folder of them")
-    return found
+    return tuple(found.values())
 
 
 def shown(path: Path) -> str:

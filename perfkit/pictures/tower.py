@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perfkit.documents import shown
 from perfkit.errors import InvalidSpec, InvalidValue, MachineError
 from perfkit.measuring.backend import Backend, dtype_of
-from perfkit.measuring.networks import random_module, unfilled_module
+from perfkit.measuring.networks import own_code_only, random_module, unfilled_module
 from perfkit.memory import RUNTIME_RESERVE_BYTES
 from perfkit.models import config_of, load_model
 from perfkit.models.spec import VisionSpec
@@ -130,7 +130,7 @@ def _tower_config(name: str) -> Any:
     """Hugging Face's configuration of a tower, alone or in a larger model."""
     import transformers
 
-    values = config_of(name)
+    values = own_code_only(config_of(name))
     try:
         config = transformers.CONFIG_MAPPING[values["model_type"]].from_dict(values)
     except Exception as error:  # Hugging Face checks values that are not counted, each in its own way

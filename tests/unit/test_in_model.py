@@ -467,7 +467,6 @@ def test_padding_that_nobody_masked_is_found_by_its_id(model, method):
     "settings",
     [
         {"use_cache": False},
-        {"prompt_lookup_num_tokens": 2},
         {"cache_implementation": "static"},
         {"output_scores": True, "return_dict_in_generate": True},
     ],
@@ -799,6 +798,9 @@ def test_calls_that_do_not_fit_are_refused_in_one_line(model, given, said):
     [
         ({"inputs": IDS}, "inputs and input_ids are both given"),
         ({"prefill_chunk_size": 4}, "prefill_chunk_size is not possible with reduced tokens"),
+        ({"prompt_lookup_num_tokens": 2}, "prompt_lookup_num_tokens is not possible with reduced tokens"),
+        ({"assistant_model": object()}, "assistant_model is not possible with reduced tokens"),
+        ({"assistant_early_exit": 1}, "assistant_early_exit is not possible with reduced tokens"),
         ({"max_length": 23}, "max_length is 23, and input_ids alone are 23 tokens long"),
     ],
 )

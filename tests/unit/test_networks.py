@@ -11,7 +11,7 @@ from perfkit.errors import InvalidSpec, InvalidValue
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.cpu import CpuBackend
 from perfkit.measuring.launches import count_launches
-from perfkit.measuring.networks import BLOCK, DEVIATION, MEASURED_FAMILIES, Network, check_family
+from perfkit.measuring.networks import BLOCK, DEVIATION, MEASURED_FAMILIES, Network, check_family, own_code_only
 from perfkit.models import COUNTED_CLASSES, load_model
 
 VISUAL, TEXT, BATCH = 4, 5, 2
@@ -323,3 +323,10 @@ def test_every_layer_launches_as_much_as_the_others(models, tmp_path):
     )
     # 7 products, 2 adds, silu and its product, attention, and for each norm and the rotation several more
     assert three - two == two - one > 12
+
+
+def test_a_configuration_cannot_name_attention_to_be_fetched():
+    # Hugging Face would load such a kernel from its hub and run it.
+    named = {"_attn_implementation": "someone/kernel", "attn_implementation": "someone/kernel"}
+    values = {"model_type": "llava", **named, "vision_config": {"hidden_size": 64, **named}}
+    assert own_code_only(values) == {"model_type": "llava", "vision_config": {"hidden_size": 64}}

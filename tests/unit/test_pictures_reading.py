@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from picture_files import picture
+from picture_files import picture, write_pictures
 from PIL import Image, ImageCms, PngImagePlugin
 
 from perfkit.errors import InvalidValue, MachineError
@@ -333,3 +333,9 @@ def test_a_file_without_rights_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr("builtins.open", forbidden)
     assert refusal(path) == "cannot be read: Permission denied"
+
+
+def test_two_spellings_of_a_path_are_one_picture(tmp_path):
+    write_pictures(tmp_path / "some", 2)
+    (tmp_path / "other").mkdir()
+    assert len(find_pictures([tmp_path / "some", tmp_path / "other" / ".." / "some" / "00.png"])) == 2

@@ -318,6 +318,14 @@ def test_an_overlay_that_cannot_be_drawn_is_refused_before_any_work(error_line, 
     assert "unknown ending of a chart '.jpg'" in error_line("--random-weights", "--overlay", tmp_path / "kept.jpg")
 
 
+def test_targets_that_cannot_be_written_are_refused_before_any_work(error_line, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "reduce_pictures", lambda *_, **__: pytest.fail("work was done"))
+    nowhere, one = tmp_path / "no" / "kept.png", tmp_path / "kept.png"
+    for option in ("--overlay", "--output"):
+        assert "there is no folder" in error_line("--random-weights", option, nowhere)
+    assert "name two files" in error_line("--random-weights", "--overlay", one, "--output", one)
+
+
 @pytest.mark.parametrize("option", ["--overlay", "--output"])
 def test_a_picture_is_never_written_over(option, error_line, home, tmp_path):
     path = home / "pictures" / "01.png"

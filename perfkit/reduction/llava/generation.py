@@ -11,6 +11,15 @@ from perfkit.reduction.llava.prompts import cached_tokens, checked_ids, checked_
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Hugging Face looks at embeddings alone in the first step, and a guess of the next words is not among them: with these
+# it would go on from what it never saw, without a word.
+_GUESSES = "the first step would take no guessed words"
+REFUSED = {
+    "prefill_chunk_size": "their prompt is taken in one piece",
+    "prompt_lookup_num_tokens": _GUESSES,
+    "assistant_model": _GUESSES,
+    "assistant_early_exit": _GUESSES,
+}
 LIMITS = {"max_length": "max_new_tokens", "min_length": "min_new_tokens"}  # the second, where set, counts no prompt
 
 
@@ -18,12 +27,13 @@ def for_generation(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a call: the prompt by one name, and a mask where its padding alone says what is hidden.
 
     Raises:
-        InvalidValue: two prompts, chunks, or a part of a conversation that goes on from a cache.
+        InvalidValue: two prompts, chunks, guessed words, or a part of a conversation that goes on from a cache.
     """
     if given.get("inputs") is not None and given.get("input_ids") is not None:
         raise InvalidValue("inputs and input_ids are both given: they are two names of one thing")
-    if setting(model, given, "prefill_chunk_size") is not None:
-        raise InvalidValue("prefill_chunk_size is not possible with reduced tokens: their prompt is taken in one piece")
+    for name, why in REFUSED.items():
+        if setting(model, given, name) is not None:
+            raise InvalidValue(f"{name} is not possible with reduced tokens: {why}")
     ids, mask = checked_ids(_ids(given)), given.get("attention_mask")
     if mask is None:
         mask = _mask_of_padding(model, given, ids)
