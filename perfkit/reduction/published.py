@@ -150,8 +150,11 @@ def _combined(seen: Seen, choice: Choice, neighbours: int) -> Tensor:
     features, weights = rows_of(seen.features, places), scores.gather(1, places).unsqueeze(-1)
     units = torch.nn.functional.normalize(rows_of(keys[:, 1:], places), dim=-1)
     cosines = units[:, : choice.most] @ units.mT
-    cosines.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
-    near = cosines.topk(neighbours, dim=-1).indices
+    # Each row without its own column, as published: equal cosines, frequent in half formats, go by where they stand.
+    columns = torch.arange(cosines.shape[2] - 1, device=cosines.device)
+    own = torch.arange(choice.most, device=cosines.device).unsqueeze(1)
+    others = (columns + (columns >= own)).expand(len(cosines), -1, -1)
+    near = others.gather(2, cosines.gather(2, others).topk(neighbours, dim=-1).indices)
     weighted = features * weights
     added = rows_of(weighted, near.flatten(1)).view(*near.shape, weighted.shape[-1]).sum(dim=2)
     merged = features[:, : choice.most] + added
