@@ -61,7 +61,8 @@ def reduce(
     of the tower's last self-attention, class token first, heads side by side; None for methods that do not need them.
     `ratio`: the share of the patches that is kept, to which PruMerge+ adds its grid; None: as many as the image calls
     for (PruMerge), or the method's own n. `neighbours`: patches merged into each kept one.
-    `strict_reference`: the published code's behaviour, its oddities included. `non_finite`: refuse images with NaN or infinite numbers, or skip them (no token of them is real).
+    `strict_reference`: the published code's behaviour, its oddities included.
+    `non_finite`: refuse images with NaN or infinite numbers, or skip them (no token of them is real).
     `grid`: patches of a side; default: the square root of the patches.
 
     The host looks at the device once where the counts depend on the image, and once where `non_finite` is "raise" (both
