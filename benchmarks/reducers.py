@@ -43,14 +43,15 @@ def published_loop(seen: Seen, kept: int) -> Tensor:
         chosen = scores.topk(kept).indices
         others = torch.ones(PATCHES, dtype=torch.bool, device=scores.device).index_fill_(0, chosen, False)
         units, rest_units = normalize(keys[chosen], dim=-1), normalize(keys[others], dim=-1)
+        mine, rest, own, rest_scores = features[chosen], features[others], scores[chosen], scores[others]
         tokens = []
         for i in range(kept):
             around = torch.cat([units[:i], units[i + 1 :], rest_units])
-            pool = torch.cat([features[chosen[:i]], features[chosen[i + 1 :]], features[others]])
-            weights = torch.cat([scores[chosen[:i]], scores[chosen[i + 1 :]], scores[others]])
+            pool = torch.cat([mine[:i], mine[i + 1 :], rest])
+            weights = torch.cat([own[:i], own[i + 1 :], rest_scores])
             near = (around @ units[i]).topk(NEIGHBOURS).indices
-            tokens.append(features[chosen[i]] + (pool[near] * weights[near, None]).sum(dim=0))
-        tokens.append((features[others] * scores[others, None]).sum(dim=0))
+            tokens.append(mine[i] + (pool[near] * weights[near, None]).sum(dim=0))
+        tokens.append((rest * rest_scores[:, None]).sum(dim=0))
         images.append(torch.stack(tokens))
     return torch.stack(images)
 

@@ -76,12 +76,13 @@ class Reducer(Method):
 
     `needs_class_token`: whether it scores patches by the attention of the tower's class token. `by_tile`: whether it
     works on each tile of an image by itself, so that at least one token of each goes on. `appends`: tokens that
-    `combine` puts behind those of the kept patches.
+    `combine` puts behind those of the kept patches. `pools`: whether what it keeps of an image depends on the others.
     """
 
     needs_class_token: ClassVar[bool] = False
     by_tile: ClassVar[bool] = False
     appends: ClassVar[int] = 0
+    pools: ClassVar[bool] = False
 
     @property
     def says_tokens(self) -> bool:

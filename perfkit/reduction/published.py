@@ -16,7 +16,7 @@ Source: 42Shawn/LLaVA-PruMerge at 1ca8b2b, llava/model/multimodal_encoder/clip_e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from perfkit.errors import InvalidValue
 from perfkit.reduction.method import Reducer
@@ -33,6 +33,8 @@ GRID_END = 575  # of its 576 patches
 @dataclass(frozen=True, slots=True)
 class PublishedPruMerge(PruMerge):
     """The published PruMerge."""
+
+    pools: ClassVar[bool] = True
 
     def choose(self, seen: Seen, ratio: float | None) -> Choice:
         """The int(patches ratio) patches with the greatest attention; without a ratio, that of the batch's outliers."""
@@ -52,6 +54,8 @@ class PublishedPruMerge(PruMerge):
 @dataclass(frozen=True, slots=True)
 class PublishedPruMergePlus(PruMergePlus):
     """The published PruMerge+; its `order` may hold a patch twice."""
+
+    pools: ClassVar[bool] = True
 
     def choose(self, seen: Seen, ratio: float | None) -> Choice:
         """Those of PruMerge, and the grid."""

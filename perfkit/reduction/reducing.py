@@ -96,6 +96,8 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
 
 def _reduced(reducer: Reducer, seen: Seen, ratio: float | None, *, refuse: bool) -> ReducedTokens:
     finite = _finite(seen)
+    if refuse and reducer.pools and not bool(finite.all()):  # before one image's numbers enter the choice for another
+        raise InvalidValue(_where_not_finite(seen, finite))
     choice = _settled(reducer.choose(seen, ratio), seen, finite, ratio, refuse=refuse)
     counts = choice.counts + reducer.appends
     tokens = reducer.combine(seen, choice)

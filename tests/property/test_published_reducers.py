@@ -179,3 +179,10 @@ def test_methods_without_a_published_code_of_their_own_stay_as_they_are() -> Non
     spatial = parse_reduction("spatial:n=4")
     assert TokenReducer("spatial:n=4", strict_reference=True).method == spatial
     assert TokenReducer("prumerge", strict_reference=True).method.as_published().text == "prumerge"
+
+
+def test_a_number_that_is_not_finite_is_named_before_it_enters_the_pool() -> None:
+    features, queries, keys = draw(24, 3, 2)
+    keys[1, 5, 0] = float("nan")
+    with pytest.raises(InvalidValue, match="keys of 1 of 3 images are not finite, the first nan in image 1"):
+        reduce("prumerge", features, queries, keys, strict_reference=True)
