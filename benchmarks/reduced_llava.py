@@ -29,27 +29,28 @@ ALL, FEWER = 576, (288, 144, 64, 32)  # visual tokens; PruMerge appends the last
 TEXT, NEW, ROUNDS = 60, 9, 5
 PHASES = ("vision", "reduction", "projector", "prefill", "TTFT", "decode")
 RULES = Rules(budget_s=1.5, minimum_s=0.5, warmup_s=0.5)
-CONFIG = {
-    "model_type": "llava",
-    "image_token_index": 1,
-    "text_config": {
+
+
+def config(*, tower: int, words: int) -> dict[str, Any]:
+    """config.json of a LLaVA of 336 pixels, 1024 wide, with so many layers in its tower and its language model."""
+    text = {
         "model_type": "llama",
         "hidden_size": 1024,
         "intermediate_size": 2816,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": words,
         "num_attention_heads": 8,
         "vocab_size": 2048,
-    },
-    "vision_config": {
+    }
+    vision = {
         "model_type": "clip_vision_model",
         "hidden_size": 1024,
         "image_size": 336,
         "intermediate_size": 4096,
         "num_attention_heads": 16,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": tower,
         "patch_size": 14,
-    },
-}
+    }
+    return {"model_type": "llava", "image_token_index": 1, "text_config": text, "vision_config": vision}
 
 
 @contextmanager
@@ -76,20 +77,24 @@ def marking(module: Any) -> Iterator[dict[str, list[float]]]:
             handle.remove()
 
 
-def request(module: Any, tokens: int) -> dict[str, float]:
-    """Seconds of each phase of one request with so many visual tokens; `decode` is one token of several."""
+def request(module: Any, tokens: int, new: int = NEW) -> tuple[dict[str, float], Any]:
+    """Seconds of each phase of one request with so many visual tokens, and what it generated.
+
+    `decode` is the mean of the `new` tokens after the first.
+    """
     import torch
 
     ids = torch.tensor([[1] * ALL + [2] * TEXT])
+    pixels, lengths = torch.randn(1, 3, 336, 336), {"max_new_tokens": new, "min_new_tokens": new}
     inside = nullcontext() if tokens == ALL else reduced(module, "prumerge", (tokens - 1) / ALL)
     with torch.inference_mode(), inside, marking(module) as marks:
         start = time.perf_counter()
-        module.generate(ids, pixel_values=torch.randn(1, 3, 336, 336), max_new_tokens=NEW, min_new_tokens=NEW)
+        generated = module.generate(ids, pixel_values=pixels, return_dict_in_generate=True, **lengths)
     first, last = marks["words"][0], marks["words"][-1]
     moments = [*(marks[name][-1] for name in ("begin", "tower", "reducer", "projector")), first]
     vision, reduction, projector, prefill = (after - before for before, after in pairwise(moments))
-    ttft, decode = first - start, (last - first) / (NEW - 1)
-    return dict(zip(PHASES, (vision, reduction, projector, prefill, ttft, decode), strict=True))
+    ttft, decode = first - start, (last - first) / (new - 1)
+    return dict(zip(PHASES, (vision, reduction, projector, prefill, ttft, decode), strict=True)), generated
 
 
 def predicted(device: str, model: str, tokens: int) -> dict[str, float]:
@@ -119,7 +124,7 @@ def seconds(phase: PhaseTime | None) -> float:
 def measured(module: Any) -> dict[int, dict[str, float]]:
     """The least of rounds in which the counts of tokens alternate, so that what else the machine does falls on all."""
     request(module, ALL)
-    rounds = [{tokens: request(module, tokens) for tokens in (ALL, *FEWER)} for _ in range(ROUNDS)]
+    rounds = [{tokens: request(module, tokens)[0] for tokens in (ALL, *FEWER)} for _ in range(ROUNDS)]
     return {
         tokens: {phase: min(each[tokens][phase] for each in rounds) for phase in PHASES} for tokens in (ALL, *FEWER)
     }
@@ -132,7 +137,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model, device = str(Path(folder) / "config.json"), str(Path(folder) / "this.yaml")
-        Path(model).write_text(json.dumps(CONFIG))
+        Path(model).write_text(json.dumps(config(tower=4, words=4)))
         found = measured(Network(load_model(model), CpuBackend(), "fp32").module)
         measure(device, suite="peaks", precisions=("fp32",), device="cpu", rules=RULES)
         expected = {tokens: predicted(device, model, tokens) for tokens in (ALL, *FEWER)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,14 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of 100 columns without wishes about colour, whatever the tests were started in."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that share their cores with other processes wait for each other, small products the longest."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ import perfkit
 from perfkit.models import FAMILIES
 
 ROOT = Path(perfkit.__file__).parent
+TESTS = Path(__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
 # A module imports from earlier lines only; those of one line do not know each other. A package is one name here, and
@@ -234,6 +236,13 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 def test_no_module_is_a_drawer_for_odds_and_ends(path: Path) -> None:
     parts = set(path.relative_to(ROOT).with_suffix("").parts)
     assert parts & {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"} == set()
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    # Folders of tests are no packages: of two such files pytest imports one, and refuses the other.
+    names = Counter(path.name for path in TESTS.rglob("*.py") if path.name != "conftest.py")  # which it imports by path
+    assert [name for name, count in names.items() if count > 1] == []
+    assert {"test_architecture.py", "test_units.py", "test_gpu.py"} <= set(names)
 
 
 def test_every_public_name_is_there() -> None:

@@ -37,14 +37,15 @@ def draw_overlay(view: OverlayView, path: Path | str) -> None:
 
 def figure_of(view: OverlayView) -> Figure:
     """The chart as a figure: a column wide for one tile, else a page."""
-    columns = _columns(len(view.tiles), len(view.run.methods))
-    rows = -(-len(view.tiles) // columns)
+    methods = len(view.run.methods)
+    columns = _columns(len(view.tiles), methods)
+    places = [_place(i, columns, methods) for i in range(len(view.tiles))]
+    rows = 1 + places[-1][0]
     width = "column" if len(view.tiles) == 1 else "page"
     side = (72 * WIDTHS[width] - 2 * EDGE - (columns - 1) * GAP) / columns
     figure = sheet(width, rows * (GAP + NAMES + side) / 72, _heading(view))
     figure.set_layout_engine("none")  # tiles stand where they are put
-    for i, tile in enumerate(view.tiles):
-        down, right = divmod(i, columns)
+    for (down, right), tile in zip(places, view.tiles, strict=True):
         up = EDGE + (rows - 1 - down) * (NAMES + side + GAP)
         _draw_tile(_axes(figure, EDGE + right * (side + GAP), up, side), tile, side)
     return figure
@@ -53,13 +54,32 @@ def figure_of(view: OverlayView) -> Figure:
 def _columns(tiles: int, methods: int) -> int:
     """All in a row where they are few; a picture's methods beside each other; else as leaves the fewest empty places.
 
+    Methods that a row cannot hold stand in as few rows as they need, evenly.
+
     >>> [_columns(tiles, 1) for tiles in (1, 4, 5, 7, 9)], _columns(6, 2), _columns(6, 3)
     ([1, 4, 3, 4, 3], 4, 3)
+    >>> [_columns(tiles, tiles) for tiles in (5, 7, 9, 24)]
+    [3, 4, 3, 4]
     """
+    if methods > MANY[0]:
+        return -(-methods // -(-methods // MANY[0]))
     if methods > 1:
         together = max(1, MANY[0] // methods)
         return methods * min(together, tiles // methods)
     return tiles if tiles <= MANY[0] else min(MANY, key=lambda columns: -tiles % columns)
+
+
+def _place(number: int, columns: int, methods: int) -> tuple[int, int]:
+    """Row and column of a tile; where a picture's methods take several rows, the next picture begins another.
+
+    >>> [_place(number, 3, 5) for number in (2, 3, 4, 5)]
+    [(0, 2), (1, 0), (1, 1), (2, 0)]
+    """
+    if methods <= columns:
+        return divmod(number, columns)
+    picture, method = divmod(number, methods)
+    down, right = divmod(method, columns)
+    return picture * -(-methods // columns) + down, right
 
 
 def _axes(figure: Figure, right: float, up: float, side: float) -> Axes:
@@ -73,11 +93,12 @@ def _axes(figure: Figure, right: float, up: float, side: float) -> Axes:
 def _heading(view: OverlayView) -> Heading:
     run = view.run
     methods = list(dict.fromkeys(tile.method for tile in view.tiles))
+    asked = "".join(f"{setting}; " for setting in run.methods[0].settings)  # which all methods share
     grid = f"{run.tower.grid} x {run.tower.grid} patches"
-    source = drawable(run.tower.source).replace("$", r"\$")  # no formula
-    lines = [f"{source}; {grid} of what the tower sees; faded ones are not kept"]
+    lines = [f"{asked}{drawable(run.tower.source)}; {grid} of what the tower sees; faded ones are not kept"]
     lines += [f"{MEANS_NOTHING.capitalize()}."] if run.tower.random else []
-    lines += [f"{len(view.not_shown)} more pictures are not shown."] if view.not_shown else []
+    rest = len(view.not_shown)
+    lines += [f"{rest} more pictures are not shown." if rest > 1 else "1 more picture is not shown."] if rest else []
     return Heading(f"Patches that {listed(methods)} keep{'s' * (len(methods) == 1)}", tuple(lines))
 
 
@@ -141,8 +162,9 @@ def _told(tile: Tile, room: float) -> str:
     """What is kept, in as many words as `room` points hold."""
     kept = int(tile.kept.sum())
     patches = f"{tile.method}: {kept} of {tile.kept.size} patches"
-    tokens = f"{tile.method}: {tile.tokens} tokens"
-    texts = (patches, tokens) if tile.tokens == kept else (f"{patches}, {tile.tokens} tokens", patches, tokens)
+    counted = f"{tile.tokens} token{'s' * (tile.tokens != 1)}"
+    tokens = f"{tile.method}: {counted}"
+    texts = (patches, tokens) if tile.tokens == kept else (f"{patches}, {counted}", patches, tokens)
     return next((text for text in texts if text_width(text, TEXT) <= room), fitted(tokens, room))
 
 

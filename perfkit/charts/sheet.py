@@ -84,7 +84,7 @@ def _write_heading(figure: Figure, lines: Sequence[_HeadingLine]) -> None:
     y = height - EDGE
     for line in lines:
         style: dict[str, Any] = {"fontsize": line.size, "fontweight": line.weight, "color": line.color, "va": "top"}
-        figure.text(EDGE / width, y / height, line.text, **style)
+        figure.text(EDGE / width, y / height, line.text, parse_math=False, **style)  # a name may have dollars in it
         y -= LEADING * line.size
 
 

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from perfkit.errors import InvalidValue
 from perfkit.models import DEFAULT_MODEL
 from perfkit.tables import FORMATS
 from perfkit.units import (
     COMPUTE_PRECISIONS,
+    LONGEST_SHOWN,
     STORAGE_PRECISIONS,
     parse_choice,
     parse_count,
@@ -39,6 +41,17 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         return self._parse(option, value) if isinstance(value, str) else value
 
 
+def _share(option: str, text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= 1:
+        shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        raise InvalidValue(f"{option} must be a number above 0 and at most 1, not {shown!r}")
+    return number
+
+
 COUNT = _Parsed("N", parse_count)
 COUNT_OR_ZERO = _Parsed("N", lambda option, text: parse_count(option, text, minimum=0))
 
@@ -49,7 +62,7 @@ COUNTS_OR_ZERO = _Parsed(
 )
 NAMES = _Parsed("NAME,...", lambda _, text: tuple(text.split(",")))
 SECONDS = _Parsed("S", parse_positive)
-RATIO = _Parsed("R", parse_positive)
+RATIO = _Parsed("R", _share)
 PERCENT = _Parsed("%", lambda option, text: parse_positive(option, text) / 100)
 
 

@@ -35,7 +35,11 @@ from perfkit.workload import TEXT_TOKENS
     help="Whose language model is costed, and whose tower has random weights: a preset or a path; "
     "default: the LLaVA in --vision-model, else llava-1.5-7b.",
 )
-@click.option("--ratio", type=options.RATIO, help="Share of patches to keep, up to 1; default: as many as it finds.")
+@click.option(
+    "--ratio",
+    type=options.RATIO,
+    help="Share of patches to keep, up to 1; prumerge+ adds its grid to them; default: as many as it finds.",
+)
 @click.option("--neighbours", type=options.COUNT, default=32, show_default=True, help="Patches merged into each kept.")
 @click.option("--strict-reference", is_flag=True, help="As the published code does it, its oddities included.")
 @click.option(
@@ -94,9 +98,12 @@ def command(pictures: tuple[str, ...], overlay: str | None, form: str, output: s
     Example of a dry run, in a checkout of perfkit:
       perfkit reduce docs/examples/harbour.png --random-weights --model docs/examples/small-llava.json --budget 1
     """
+    from perfkit.pictures.overlaying import check_methods
     from perfkit.pictures.running import reduce_pictures
 
     _check_written(pictures, overlay, output)
+    if overlay:
+        check_methods(len(set(asked["methods"])))
     run = reduce_pictures(pictures, progress=Progress("reducing", lines=False), **asked)
     if overlay:
         from perfkit.charts.overlay import draw_overlay
@@ -117,6 +124,8 @@ def _check_written(pictures: tuple[str, ...], overlay: str | None, output: str |
 
     read = {path.resolve() for path in find_pictures(pictures)}
     for option, file in (("--overlay", overlay), ("--output", output)):
+        if file == "":
+            raise InvalidValue(f"{option} must name a file, not ''")
         if file and Path(file).resolve() in read:
             raise InvalidValue(f"{option} {file} is one of the pictures: name another file")
         if file and not Path(file).resolve().parent.is_dir():

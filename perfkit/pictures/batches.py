@@ -88,7 +88,8 @@ class Pass:
         """Reduce the pictures of a batch.
 
         Raises:
-            InvalidValue: a picture that cannot be read, or whose features are not finite, where such are not skipped.
+            InvalidValue: a picture that cannot be read, or whose features are not finite, where such are not skipped;
+                pictures for which a method has no tokens, as the published code for some.
         """
         import torch
 
@@ -98,8 +99,9 @@ class Pass:
         pixels = self.tower.placed(torch.cat([pixels for _, pixels in prepared]))
         seen = self.how.seen(self.tower, pixels)
         self.first = self.first or (pixels, seen)
+        paths = [path for path, _ in prepared]
         for method in self.how.methods:
-            self._keep(method, [path for path, _ in prepared], self.how.reduced(method, seen))
+            self._keep(method, paths, self._reduced(method, paths, seen))
 
     def _prepared(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Tensor]]:
         for path in paths:
@@ -109,6 +111,13 @@ class Pass:
                 if self.how.unreadable == "raise":
                     raise InvalidValue(f"{shown(path)}: {error}; --unreadable skip leaves such pictures out") from None
                 self.unreadable.append(LeftOut(path, str(error)))
+
+    def _reduced(self, method: Reducer, paths: Sequence[Path], seen: TowerTensors) -> ReducedTokens:
+        try:
+            return self.how.reduced(method, seen)
+        except InvalidValue as error:  # what depends on the pictures: all else has been tried before
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            raise InvalidValue(f"{shown(paths[0])}{more}: {error}") from None
 
     def _keep(self, method: Reducer, paths: Sequence[Path], reduced: ReducedTokens) -> None:
         for path, count, kept in zip(paths, reduced.counts.tolist(), reduced.kept.cpu(), strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from perfkit.counting import workload_of
@@ -14,7 +13,6 @@ from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.pictures.tower import Tower
 from perfkit.reduction import Reducer
-from perfkit.reduction.sequential import Sequential
 from perfkit.workload import Execution
 
 
@@ -48,8 +46,6 @@ class Costing(NamedTuple):
         }
 
     def _predicted(self, choice: Choice, tokens: int | None = None, method: Reducer | None = None) -> Prediction:
-        if isinstance(method, Sequential):
-            method = replace(method, n=tokens)  # where a ratio said how many
         text = method.text if method else None
         workload = workload_of(self.spec, tokens=tokens, reduction=text, **self.request)
         return predict(self.spec, choice, workload, self.execution)

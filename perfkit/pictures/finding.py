@@ -21,6 +21,8 @@ def find_pictures(names: Iterable[str | Path]) -> tuple[Path, ...]:
     """
     found: dict[str, Path] = {}
     for name in names:
+        if name == "":  # which Path would take for the folder that we are in
+            raise InvalidValue("'': name a picture, or a folder of them")
         for path in _meant(Path(name)):
             found.setdefault(os.path.realpath(path), path)
     if not found:
@@ -43,7 +45,7 @@ def _meant(path: Path) -> list[Path]:
         return _inside(path)
     if not os.path.isfile(path):
         problem = "neither a file nor a folder" if os.path.exists(path) else "no such file or folder"
-        raise InvalidValue(f"{shown(path)!r}: {problem}")
+        raise InvalidValue(f"'{shown(path)}': {problem}")
     return [path]
 
 

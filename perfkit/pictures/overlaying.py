@@ -12,6 +12,7 @@ from perfkit.pictures.reading import UnreadablePicture, read_picture
 from perfkit.pictures.results import Kept, ReducedPictures
 
 MOST_TILES = 24  # that a page holds at a size at which patches can be seen
+MOST_NAMED = 3  # of pictures that are not shown
 
 
 class Tile(NamedTuple):
@@ -42,18 +43,31 @@ class OverlayView:
         """Pictures that the page has no room for."""
         if not self.not_shown:
             return ()
-        return (f"the overlay shows {MOST_TILES} tiles at most; not on it: {', '.join(self.not_shown)}",)
+        names, number = ", ".join(self.not_shown[:MOST_NAMED]), len(self.not_shown)
+        which = names if number <= MOST_NAMED else f"{number} pictures, the first {names}"
+        return (f"the overlay shows {MOST_TILES} tiles at most; not on it: {which}",)
+
+
+def check_methods(methods: int) -> None:
+    """Refuse more methods than a page has tiles for.
+
+    Raises:
+        InvalidValue: more than MOST_TILES.
+    """
+    if methods > MOST_TILES:
+        raise InvalidValue(f"an overlay shows {MOST_TILES} methods at most beside each other, not {methods}")
 
 
 def overlay_view(run: ReducedPictures) -> OverlayView:
     """Tiles of the first pictures that every method has kept something of.
 
     Raises:
-        InvalidValue: there is none; or a picture that cannot be read any more.
+        InvalidValue: there is none; more methods than MOST_TILES; or a picture that cannot be read any more.
     """
+    check_methods(len(run.methods))
     by_path = [{kept.path: kept for kept in method.kept} for method in run.methods]
     paths = [kept.path for kept in run.methods[0].kept if all(kept.path in found for found in by_path)]
-    first = paths[: max(1, MOST_TILES // len(run.methods))]
+    first = paths[: MOST_TILES // len(run.methods)]
     if not first:
         raise InvalidValue("no picture has been reduced by every method, so there is none to draw")
     tiles = tuple(tile for path in first for tile in _tiles(run, [found[path] for found in by_path]))

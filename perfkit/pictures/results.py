@@ -106,6 +106,17 @@ class MethodRun:
     timing: Timing
     predictions: dict[str, dict[int, Prediction]]
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """How it was asked to work, where its text does not say it: a ratio of 0.25 says how many are kept."""
+        ratio = () if self.ratio is None else (f"ratio {self.ratio:g}",)
+        return (*ratio, "as published") if self.strict_reference else ratio
+
+    @property
+    def label(self) -> str:
+        """Its text and its settings."""
+        return ", ".join((self.text, *self.settings))
+
     @cached_property
     def counts(self) -> tuple[int, ...]:
         """Tokens of each picture."""

@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from perfkit.errors import InvalidValue, MachineError
+from perfkit.errors import InvalidValue, MachineError, UnknownName
 from perfkit.measuring.backend import Backend, check_precision, open_backend
+from perfkit.measuring.measurement import Machine
 from perfkit.measuring.protocol import Timing
 from perfkit.models import DEFAULT_MODEL, config_of
 from perfkit.pictures.batches import NOT_FINITE, WAYS_OUT, Batch, Pass, Reducing, undisturbed
@@ -28,11 +31,11 @@ from perfkit.pictures.tower import (
     usual_precision,
     whole_path,
 )
-from perfkit.reduction import Reducer
+from perfkit.reduction import METHODS, REDUCERS, Reducer
 from perfkit.reduction.llava.tower import TowerTensors
 from perfkit.reduction.prumerge import NEIGHBOURS
 from perfkit.reduction.reducing import check_ratio, reducer_of
-from perfkit.units import check_count, parse_choice
+from perfkit.units import LONGEST_SHOWN, check_count, parse_choice
 from perfkit.workload import NEW_TOKENS, TEXT_TOKENS
 
 DEFAULT_METHOD, DEFAULT_GPU = "prumerge", "v100"
@@ -84,36 +87,41 @@ def reduce_pictures(
     >>> run.methods[0].tokens.most <= 577  # doctest: +SKIP
     True
     """
+    _check_lists(pictures=pictures, methods=methods, gpus=gpus)
     _check_weights(vision_model, random_weights=random_weights)
     how = Reducing(_reducers(methods, neighbours), ratio, strict_reference, unreadable, non_finite)
     _check_how(how)
-    usual = 1 if strict_reference else BATCH
-    size = check_count("--batch-size", usual if batch_size is None else batch_size)
-    paths = find_pictures(pictures)
+    _check_budget(budget_s)
+    batches = _batches(find_pictures(pictures), batch_size, alone=strict_reference)
     _check_libraries()
-    model = model or _llava_in(vision_model) or DEFAULT_MODEL
+    if model is None:
+        model = _llava_in(vision_model) or DEFAULT_MODEL
     costing = costing_of(model, gpus, text_tokens=text_tokens, new_tokens=new_tokens, batch=batch, **formats)
     costing.unreduced()  # what cannot be costed is refused now
     backend = open_backend(device)
-    batches = [Batch(paths[start : start + size]) for start in range(0, len(paths), size)]
     with undisturbed(backend.device):
-        _try_out(how, costing)
+        _try_out(how, len(batches[0].paths), costing.patches)
         tower = _open_tower(model, vision_model, backend, tower_precision)
         check_patches(costing, tower)
-        done = Pass(tower, how)
-        with progress(batches) as shown:
-            for one in shown:
-                done.add(one)
-        return _result(done, backend, costing, budget_s)
+        return _result(_passed(Pass(tower, how), batches, progress), backend, costing, budget_s)
 
 
 # --- what is asked
+
+
+def _check_lists(**given: object) -> None:
+    """Refuse one text where several are taken: its letters would stand for them."""
+    for name, value in given.items():
+        if isinstance(value, str | Path):
+            raise InvalidValue(f"{name} must be a list, such as [{str(value)!r}], not one by itself")
 
 
 def _check_weights(vision_model: str | None, *, random_weights: bool) -> None:
     if (vision_model is None) != random_weights:
         problem = "not both" if random_weights else "one of them is needed"
         raise InvalidValue(f"--vision-model DIR takes a folder's weights, --random-weights is a dry run: {problem}")
+    if vision_model == "":
+        raise InvalidValue("--vision-model must name a folder, not ''")
 
 
 def _check_how(how: Reducing) -> None:
@@ -124,9 +132,24 @@ def _check_how(how: Reducing) -> None:
         raise InvalidValue("name at least one method")
 
 
+def _check_budget(budget_s: float) -> None:
+    if isinstance(budget_s, bool) or not isinstance(budget_s, int | float) or not 0 < budget_s < inf:
+        raise InvalidValue(f"--budget must be a number of seconds above zero, not {budget_s!r}")
+
+
 def _reducers(methods: Sequence[str], neighbours: int) -> tuple[Reducer, ...]:
     """Each once, however it was written."""
+    for method in methods:
+        if isinstance(method, str) and (name := method.partition(":")[0]) not in METHODS:
+            raise UnknownName("--method", name[:LONGEST_SHOWN], REDUCERS)  # of all methods those that work here
     return tuple(dict.fromkeys(reducer_of(method, neighbours) for method in methods))
+
+
+def _batches(paths: Sequence[Path], size: int | None, *, alone: bool) -> list[Batch]:
+    """Pictures `size` by `size`; where nobody says it, `alone` or BATCH at once."""
+    usual = 1 if alone else BATCH
+    size = check_count("--batch-size", usual if size is None else size)
+    return [Batch(tuple(paths[start : start + size])) for start in range(0, len(paths), size)]
 
 
 def _check_libraries() -> None:
@@ -142,14 +165,28 @@ def _llava_in(folder: str | None) -> str | None:
     return path if config_of(path)["model_type"] == "llava" else None
 
 
-def _try_out(how: Reducing, costing: Costing) -> None:
-    """Let methods that need no attention refuse a count before the tower, which is slow, has run for it."""
+def _try_out(how: Reducing, pictures: int, patches: int) -> None:
+    """Let methods refuse a count, or so many pictures at once, before the tower, which is slow, has run for it.
+
+    What they are shown is blank, so that the published adaptive PruMerge+, which stops where nothing outlies, is not
+    tried out on one picture.
+    """
     import torch
 
-    patches = costing.patches
     for method in how.methods:
         if not method.needs_class_token:
             how.reduced(method, TowerTensors(torch.zeros(1, patches, 1), None, None))
+        elif how.strict_reference and (pictures > 1 or how.ratio is not None):
+            rows = torch.zeros(pictures, 1 + patches, 1)
+            how.reduced(method, TowerTensors(rows[:, 1:], rows, rows))
+
+
+def _passed(done: Pass, batches: list[Batch], progress: Progress) -> Pass:
+    """The pass, gone through all batches."""
+    with progress(batches) as shown:
+        for one in shown:
+            done.add(one)
+    return done
 
 
 def _open_tower(model: str, folder: str | None, backend: Backend, precision: str | None) -> Tower:
@@ -179,11 +216,17 @@ def _result(done: Pass, backend: Backend, costing: Costing, budget_s: float) -> 
     runs = map(partial(_method_run, done, costing), how.methods, reducer_timings)
     return ReducedPictures(
         tower=_tower_run(tower, len(pixels), timing),
-        machine=backend.machine(),
+        machine=_machine(backend),
         methods=tuple(runs),
         unreadable=tuple(done.unreadable),
         unreduced=costing.unreduced(),
     )
+
+
+def _machine(backend: Backend) -> Machine:
+    """The machine, Pillow among its libraries: what the tower sees depends on it."""
+    machine = backend.machine()
+    return machine._replace(libraries={**machine.libraries, "pillow": version("pillow")})
 
 
 def _tower_run(tower: Tower, batch: int, timing: Timing) -> TowerRun:

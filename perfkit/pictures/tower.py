@@ -92,9 +92,14 @@ def feature_layer_of(model: str) -> int:
     """Layer that a LLaVA takes its features from; -2, as LLaVA-1.5, for what names none.
 
     Raises:
-        InvalidValue: several layers.
+        InvalidValue: several layers, or the class token among the features.
     """
-    layer = config_of(model).get("vision_feature_layer")
+    values = config_of(model)
+    layer, strategy = values.get("vision_feature_layer"), values.get("vision_feature_select_strategy")
+    if strategy not in (None, "default"):
+        raise InvalidValue(
+            f"{model}: vision_feature_select_strategy must be 'default', patches alone, not {shown(strategy)}"
+        )
     if layer is not None and (isinstance(layer, bool) or not isinstance(layer, int)):
         raise InvalidValue(f"{model}: features come from one layer, such as -2, not from {shown(layer)}")
     return FEATURE_LAYER if layer is None else layer

@@ -6,6 +6,7 @@ restricted loader, which refuses whatever is not made of tensors.
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -154,10 +155,17 @@ def _tensor(shard: Shard, held: set[str], name: str, wanted: Shape, file: Path) 
     if (shape := shard.shape(name)) != wanted:  # before it is read: it may be of any size
         raise InvalidSpec(f"{file}: {_quoted(name)} has shape {list(shape)}; its config.json asks for {list(wanted)}")
     tensor = shard.tensor(name)
+    if (kind := _kind(tensor)) != "strided":
+        raise InvalidSpec(f"{file}: {_quoted(name)} is {kind}, not numbers side by side")
     if not tensor.is_floating_point():
         kind = str(tensor.dtype).removeprefix("torch.")
         raise InvalidSpec(f"{file}: {_quoted(name)} is {kind}, no floating-point numbers")
     return tensor
+
+
+def _kind(tensor: Tensor) -> str:
+    """How its numbers lie in memory: strided where they all do, sparse_coo, meta ..."""
+    return "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
 
 
 def _open(path: Path) -> Shard:
@@ -198,7 +206,9 @@ class _Pickled:
         import torch
 
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other pickle protocols, say, which are read all the same
+                found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         except pickle.UnpicklingError:
             raise InvalidSpec(
                 f"{path}: a pickle that holds more than tensors, or is broken; it is not run: "

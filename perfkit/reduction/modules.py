@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from perfkit.reduction.method import Reducer
 from perfkit.reduction.prumerge import NEIGHBOURS
-from perfkit.reduction.reducing import NON_FINITE, ReducedTokens, check_ratio, reduce, reducer_of
+from perfkit.reduction.reducing import NON_FINITE, ReducedTokens, as_ratio, reduce, reducer_of
 from perfkit.units import parse_choice
 
 
 class TokenReducer(nn.Module):
     """`reduce` with its settings; it has no parameters.
+
+    `ratio` is the share of the patches that is kept; for PruMerge+ the share chosen by attention, to which its grid
+    comes, so that it keeps more, and everything above 1/2.
 
     Raises:
         UnknownName, InvalidValue: as `reduce`, of the settings.
@@ -36,10 +39,11 @@ class TokenReducer(nn.Module):
         grid: int | None = None,
     ) -> None:
         super().__init__()
-        check_ratio(ratio)
+        ratio = as_ratio(ratio)
         parse_choice("non_finite", non_finite, NON_FINITE)
         self.method = reducer_of(method, neighbours, strict_reference=strict_reference)
         self.ratio = ratio
+        self.strict_reference = strict_reference
         self.non_finite = non_finite
         self.grid = grid
 
@@ -49,4 +53,5 @@ class TokenReducer(nn.Module):
 
     def extra_repr(self) -> str:
         """Settings, as a model prints them."""
-        return f"{self.method}, ratio={self.ratio}, non_finite={self.non_finite}"
+        how = f"strict_reference={self.strict_reference}, non_finite={self.non_finite}, grid={self.grid}"
+        return f"{self.method}, ratio={self.ratio}, {how}"

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from perfkit.errors import InvalidValue, UnknownName
-from perfkit.units import LONGEST_SHOWN, MAXIMUM_COUNT
+from perfkit.units import LONGEST_SHOWN, MAXIMUM_COUNT, check_count
 
 # Longer fractions would leave the whole numbers that a float64 holds: 10^6 parts of 10^7 tokens are below 2^53.
 _DECIMAL = re.compile(r"(?=.)[0-9]{0,12}(?:\.[0-9]{1,6})?")
@@ -121,3 +122,14 @@ def listed(numbers: tuple[int, ...]) -> str:
     '2/6/15'
     """
     return "/".join(map(str, numbers))
+
+
+def check_whole(what: str, number: Any) -> None:
+    """Refuse what is no int from 1 to 10^7; an array neither, for which `check_count` takes a sweep.
+
+    Raises:
+        InvalidValue: another type, or outside the range.
+    """
+    if hasattr(number, "dtype"):
+        raise InvalidValue(f"{what} must be a Python int, not a value of type {type(number).__name__}")
+    check_count(what, number)

@@ -97,9 +97,8 @@ class PruMerge(Reducer):
     def choose(self, seen: Seen, ratio: float | None) -> Choice:
         """The patches that the class token attends to most: the outliers, or the share `ratio`; equal ones by place."""
         queries, keys = seen.attention_inputs
-        wide = keys.double()
-        scores = class_attention(queries, wide)
-        choice = Choice(falling(scores), seen.patches, scores, wide[:, 1:])
+        scores = class_attention(queries, keys)
+        choice = Choice(falling(scores), seen.patches, scores)
         if ratio is None:
             return choice._replace(counts=outliers(scores))
         count = share(seen.patches, ratio)
@@ -107,13 +106,12 @@ class PruMerge(Reducer):
 
     def combine(self, seen: Seen, choice: Choice) -> Tensor:
         """(batch, choice.most + 1, hidden) in float32: x_i + the sum of a_j x_j over its neighbours, then the rest."""
-        scores, keys = choice.scores, choice.keys
-        assert scores is not None  # noqa: S101  # `choose` gives both
-        assert keys is not None  # noqa: S101
+        scores, (_, keys) = choice.scores, seen.attention_inputs
+        assert scores is not None  # noqa: S101  # `choose` gives them
         features = seen.features.float()
         merged = rows_of(features, choice.order)
         if (count := self._merged_patches(seen.patches)) > 0:
-            merged += weighted_sums(features, scores, nearest(keys, choice.order, count))
+            merged += weighted_sums(features, scores, nearest(keys[:, 1:], choice.order, count))
         rest = scores.masked_fill(choice.kept(seen.patches), 0).unsqueeze(1) @ features
         return _put_behind(merged, choice.counts, rest)
 

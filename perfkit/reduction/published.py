@@ -38,9 +38,8 @@ class PublishedPruMerge(PruMerge):
 
     def choose(self, seen: Seen, ratio: float | None) -> Choice:
         """The int(patches ratio) patches with the greatest attention; without a ratio, that of the batch's outliers."""
-        _check_patches(seen.patches, self.k)
         scores = _class_attention(*seen.attention_inputs)
-        return _greatest(scores, _pooled_ratio(scores) if ratio is None else ratio)
+        return _with_neighbours(_greatest(scores, _pooled_ratio(scores) if ratio is None else ratio), seen, self.k)
 
     def combine(self, seen: Seen, choice: Choice) -> Tensor:
         """Kept patches merged with their nearest, and one token of the rest."""
@@ -59,11 +58,9 @@ class PublishedPruMergePlus(PruMergePlus):
 
     def choose(self, seen: Seen, ratio: float | None) -> Choice:
         """Those of PruMerge, and the grid."""
-        _check_patches(seen.patches, self.k)
         scores = _class_attention(*seen.attention_inputs)
-        if ratio is None:
-            return _with_grid(scores, seen.patches)
-        return _with_overlapping_grid(scores, seen.patches, ratio)
+        found = _with_grid(scores) if ratio is None else _with_overlapping_grid(scores, ratio)
+        return _with_neighbours(found, seen, self.k)
 
     def combine(self, seen: Seen, choice: Choice) -> Tensor:
         """Kept patches merged with their nearest, and one token of the rest."""
@@ -74,9 +71,11 @@ class PublishedPruMergePlus(PruMergePlus):
         return self
 
 
-def _check_patches(patches: int, neighbours: int) -> None:
-    if patches <= neighbours:
-        raise _stops(f"needs more than {neighbours} patches for {neighbours} neighbours, there are {patches}")
+def _with_neighbours(choice: Choice, seen: Seen, neighbours: int) -> Choice:
+    """The same, if each kept patch has so many others; where none is kept, none is looked for."""
+    if choice.most > 0 and seen.patches <= neighbours:
+        raise _stops(f"needs more than {neighbours} patches for {neighbours} neighbours, there are {seen.patches}")
+    return choice
 
 
 def _stops(why: str) -> InvalidValue:
@@ -102,7 +101,7 @@ def _greatest(scores: Tensor, ratio: float) -> Choice:
     return Choice(scores.topk(count, dim=1).indices, count, scores)
 
 
-def _with_grid(scores: Tensor, patches: int) -> Choice:
+def _with_grid(scores: Tensor) -> Choice:
     """Outliers of the only image, then the grid's patches that are not among them."""
     import torch
 
@@ -113,34 +112,40 @@ def _with_grid(scores: Tensor, patches: int) -> Choice:
         raise _stops("divides by the share of outliers, and there are none")
     first = _greatest(scores, ratio)
     # At most a quarter of the patches lies above the third quartile, so the step is at least int(4 / 3).
-    grid = _grid(0, int(int(1 / ratio) / 3), patches, scores)
+    grid = _patches_of(_grid(0, int(int(1 / ratio) / 3)), scores)
     order = torch.cat([first.order, grid[~torch.isin(grid, first.order)].unsqueeze(0)], dim=1)
     return Choice(order, int(order.shape[1]), scores)
 
 
-def _with_overlapping_grid(scores: Tensor, patches: int, ratio: float) -> Choice:
+def _with_overlapping_grid(scores: Tensor, ratio: float) -> Choice:
+    """Greatest and grid in twice as many places as there are greatest; torch lets one patch fill any number of them."""
     import torch
 
     first = _greatest(scores, ratio)
     step = int(min(1 / ratio, 4 * GRID_END))  # a number too large to be whole ends as badly as one that long
-    grid = _grid(step // 2, step, patches, scores)
-    if first.most == 0 and len(grid) == 1:  # torch lets one patch stand for none
-        return first
-    if len(grid) != first.most:
+    grid = _grid(step // 2, step)
+    if first.most + len(grid) not in (1, 2 * first.most):
         raise _stops(f"has room for {first.most} patches of a grid, and ratio {ratio} makes {len(grid)}")
-    order = torch.cat([first.order, grid.expand(scores.shape[0], len(grid))], dim=1)
-    return Choice(order, int(order.shape[1]), scores)
+    if first.most == 0:
+        return first
+    order = torch.cat([first.order, _patches_of(grid, scores).expand(scores.shape[0], -1)], dim=1)
+    return Choice(order.expand(-1, 2 * first.most), 2 * first.most, scores)
 
 
-def _grid(first: int, step: int, patches: int, like: Tensor) -> Tensor:
-    import torch
-
+def _grid(first: int, step: int) -> range:
     if first > GRID_END:
         raise _stops(f"has a grid that starts behind its end, patch {GRID_END}")
-    grid = range(first, GRID_END, step)
+    return range(first, GRID_END, step)
+
+
+def _patches_of(grid: range, scores: Tensor) -> Tensor:
+    """The grid as a tensor, if the images have its patches."""
+    import torch
+
+    patches = scores.shape[1]
     if grid and grid[-1] >= patches:
         raise _stops(f"has a grid up to patch {grid[-1]}, and there are {patches} patches")
-    return torch.tensor(grid, dtype=torch.long, device=like.device)
+    return torch.tensor(grid, dtype=torch.long, device=scores.device)
 
 
 def _combined(seen: Seen, choice: Choice, neighbours: int) -> Tensor:
@@ -158,7 +163,7 @@ def _combined(seen: Seen, choice: Choice, neighbours: int) -> Tensor:
     columns = torch.arange(cosines.shape[2] - 1, device=cosines.device)
     own = torch.arange(choice.most, device=cosines.device).unsqueeze(1)
     others = (columns + (columns >= own)).expand(len(cosines), -1, -1)
-    near = others.gather(2, cosines.gather(2, others).topk(neighbours, dim=-1).indices)
+    near = others.gather(2, cosines.gather(2, others).topk(min(neighbours, len(columns)), dim=-1).indices)
     weighted = features * weights
     added = rows_of(weighted, near.flatten(1)).view(*near.shape, weighted.shape[-1]).sum(dim=2)
     merged = features[:, : choice.most] + added

@@ -14,7 +14,7 @@ from perfkit.errors import InvalidValue
 from perfkit.models.spec import ModelSpec
 from perfkit.ops import OpCost, Place
 from perfkit.reduction.method import Reducer, TowerOutput
-from perfkit.reduction.parameters import Parameters
+from perfkit.reduction.parameters import Parameters, check_whole
 from perfkit.reduction.tensors import Choice, Seen, share
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Sequential(Reducer):
     name: ClassVar[str] = "sequential"
     title: ClassVar[str] = "Sequential"
     n: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n is not None:
+            check_whole(f"{self.name}: n", self.n)
 
     @property
     def parameters(self) -> dict[str, str]:

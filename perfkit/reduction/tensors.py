@@ -5,6 +5,8 @@ No loop over tokens, and no look of the host at the device: a tensor's shape fol
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.errors import InvalidValue
@@ -42,14 +44,12 @@ class Choice(NamedTuple):
     """Which patches are kept: the first `counts` of `order`, image by image.
 
     `order` (batch, most) holds patches, none of them twice in an image; `counts` (batch,) is a tensor, or one number
-    where all images keep as many. What they were chosen by, where it is needed later: `scores` (batch, patches), and
-    `keys` (batch, patches, hidden) in the format in which they are compared.
+    where all images keep as many. What they were chosen by, where it is needed later: `scores` (batch, patches).
     """
 
     order: Tensor
     counts: Tensor | int
     scores: Tensor | None = None
-    keys: Tensor | None = None
 
     @property
     def most(self) -> int:
@@ -89,10 +89,16 @@ def share(patches: int, ratio: float) -> int:
 
 def rows_of(tensor: Tensor, order: Tensor) -> Tensor:
     """(batch, most, hidden): rows of (batch, patches, hidden) by their patches (batch, most)."""
+    rows = tensor.flatten(0, 1).index_select(0, places_of(order, tensor.shape[1]).flatten())
+    return rows.view(*order.shape, tensor.shape[2])
+
+
+def places_of(patches: Tensor, of: int) -> Tensor:
+    """Places of `patches` (batch, ...) where the images' `of` patches each stand one image behind the other."""
     import torch
 
-    images = torch.arange(tensor.shape[0], device=tensor.device).unsqueeze(1)
-    return tensor[images, order]
+    images = torch.arange(len(patches), device=patches.device).view(-1, *[1] * (patches.dim() - 1))
+    return patches + images * of
 
 
 def cleared(tokens: Tensor, filled: Tensor) -> Tensor:
@@ -103,13 +109,35 @@ def cleared(tokens: Tensor, filled: Tensor) -> Tensor:
 def class_attention(queries: Tensor, keys: Tensor) -> Tensor:
     """Attention of the class token over the patches, (batch, patches) in float32, one head as wide as the model.
 
-    Keys in float64: rounded afterwards, patches with equal keys have equal scores, in whatever order a device adds, and
-    whatever else is in the batch.
+    In float64, each product summed by itself, and rounded afterwards: patches with equal keys have equal scores, in
+    whatever order a device adds, and whatever else is in the batch.
 
     Source: Shang et al., LLaVA-PruMerge (arXiv 2403.15388), section 3.
     """
-    logits: Tensor = (queries.to(keys.dtype) @ keys.mT).squeeze(1) / keys.shape[-1] ** 0.5
+    logits: Tensor = _by_image(_class_logits, queries, keys) / keys.shape[-1] ** 0.5
     return logits.softmax(dim=-1)[:, 1:].float()
+
+
+def _class_logits(queries: Tensor, keys: Tensor) -> Tensor:
+    import torch
+
+    # A copy even of float64, row by row: sums over rows that lie otherwise are added in several orders.
+    rows = keys.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+    return rows.mul_(queries.double()).sum(dim=-1)
+
+
+def _by_image(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """What `work` makes of a batch; on a CPU image by image, on a GPU all at once.
+
+    Keys in float64 of one image stay in a CPU's cache; those of a batch of 8 would be 38 MB of new memory each time.
+    """
+    batch = tensors[0].shape[0]
+    if batch == 1 or tensors[0].device.type != "cpu":
+        return work(*tensors)
+    import torch
+
+    images = zip(*(torch.split(tensor, 1) for tensor in tensors), strict=True)
+    return torch.cat([work(*image) for image in images])
 
 
 def falling(scores: Tensor) -> Tensor:
@@ -141,12 +169,17 @@ def _quartile(ascending: Tensor, quarter: int) -> Tensor:
 def nearest(keys: Tensor, order: Tensor, neighbours: int) -> Tensor:
     """(batch, most, neighbours): for each patch of `order` the others whose keys have the greatest cosine with its own.
 
-    `keys` (batch, patches, hidden) of the patches, in float64. Equal cosines go by place; a key of length 0 has cosine
-    0 with all. Cosines are compared in float32, for the reason of `class_attention`.
+    `keys` (batch, patches, hidden) of the patches. Equal cosines go by place; a key of length 0 has cosine 0 with all.
+    Cosines are made in float64 and compared in float32, for the reason of `class_attention`.
     """
-    lengths = keys.norm(dim=-1)
+    return _by_image(partial(_nearest, neighbours=neighbours), keys, order)
+
+
+def _nearest(keys: Tensor, order: Tensor, neighbours: int) -> Tensor:
+    wide = keys.double()
+    lengths = wide.norm(dim=-1)
     lengths = lengths.masked_fill(lengths == 0, 1)
-    cosines = rows_of(keys, order) @ keys.mT
+    cosines = rows_of(wide, order) @ wide.mT
     cosines /= lengths.unsqueeze(1)
     cosines /= lengths.gather(1, order).unsqueeze(-1)
     ranks = _distinct(cosines.float())
@@ -179,9 +212,8 @@ def weighted_sums(features: Tensor, scores: Tensor, near: Tensor) -> Tensor:
 
     batch, most, neighbours = near.shape
     weights = scores.unsqueeze(1).expand(-1, most, -1).gather(2, near)
-    rows = near + torch.arange(batch, device=near.device).view(-1, 1, 1) * features.shape[1]
     sums = torch.nn.functional.embedding_bag(
-        rows.view(-1, neighbours),
+        places_of(near, features.shape[1]).view(-1, neighbours),
         features.float().flatten(0, 1),
         per_sample_weights=weights.view(-1, neighbours),
         mode="sum",

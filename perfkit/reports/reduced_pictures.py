@@ -19,6 +19,8 @@ __all__ = ["document", "overview", "table"]
 _COLUMNS = (
     Column("picture", "picture"),
     Column("method", "method"),
+    Column("ratio", "ratio", "share"),
+    Column("strict_reference", "as published"),
     Column("status", "status"),
     Column("kept_patches", "kept patches", "n"),
     Column("patches", "patches", "n"),
@@ -113,7 +115,8 @@ def table(runs: Sequence[ReducedPictures]) -> Table:
 
 def _rows(run: ReducedPictures, method: MethodRun, device: str) -> Iterator[dict[str, Any]]:
     weights = MEANS_NOTHING if run.tower.random else run.tower.source
-    shared = {"method": method.text, "tower_weights": weights, "model": run.model, "device": device}
+    asked = {"method": method.text, "ratio": method.ratio, "strict_reference": method.strict_reference}
+    shared = {**asked, "tower_weights": weights, "model": run.model, "device": device}
     for kept in method.kept:
         yield {
             **shared,

@@ -46,7 +46,7 @@ def _picture(run: ReducedPictures) -> Table:
         Column("bar", "", "bar", 4),
     )
     patches = run.tower.patches
-    found = [(_named(m), m.kept[0].tokens, len(m.kept[0].patches), m.kept[0].tokens / patches) for m in run.methods]
+    found = [(m.label, m.kept[0].tokens, len(m.kept[0].patches), m.kept[0].tokens / patches) for m in run.methods]
     rows = tuple((*row, min(row[-1], 1.0)) for row in found)
     return Table(columns, rows, title="\n".join(_heading(run)), notes=tuple(_notes(run)))
 
@@ -71,16 +71,7 @@ def _distribution_row(method: MethodRun, patches: int) -> tuple[Any, ...]:
     tokens = method.tokens
     share = tokens.mean / patches
     spread = (tokens.deviation, tokens.least, *tokens.quantiles, tokens.most)
-    return _named(method), tokens.pictures, tokens.mean, share, *spread, min(share, 1.0)
-
-
-def _named(method: MethodRun) -> str:
-    """Its text, and how it was asked to work.
-
-    A ratio of 0.25 says how many are kept, which the text of a method does not.
-    """
-    ratio = "" if method.ratio is None else f", ratio {method.ratio:g}"
-    return f"{method.text}{ratio}{', as published' if method.strict_reference else ''}"
+    return method.label, tokens.pictures, tokens.mean, share, *spread, min(share, 1.0)
 
 
 def _heading(run: ReducedPictures) -> Iterator[str]:
@@ -113,7 +104,7 @@ def _pictures(run: ReducedPictures) -> Table:
     single = len(run.methods) == 1
     columns = (
         Column("picture", "picture", "prose"),
-        *(Column(f"tokens_{i}", "tokens" if single else _named(m), "n") for i, m in enumerate(run.methods)),
+        *(Column(f"tokens_{i}", "tokens" if single else m.label, "n") for i, m in enumerate(run.methods)),
         *((Column("kept", "kept patches", "n", 6), Column("bar", "", "bar", 4)) if single else ()),
     )
     found = {kept.picture: None for method in run.methods for kept in method.kept}
@@ -153,7 +144,7 @@ def _histogram(method: MethodRun) -> Table:
     )
     highest = max(found.pictures for found in method.bins)
     rows = tuple((*found, found.pictures / highest) for found in method.bins)
-    return Table(columns, rows, title=f"{_named(method)}: pictures by tokens")
+    return Table(columns, rows, title=f"{method.label}: pictures by tokens")
 
 
 # --- times
@@ -171,7 +162,7 @@ def _times(run: ReducedPictures) -> Table:
         Column("bar", "", "bar", 3),
     )
     rows = [("tower", *_timing_row(run.tower.timing), None, 0.0)]
-    rows += [(_named(m), *_timing_row(m.timing), share := run.share(m), share) for m in run.methods]
+    rows += [(m.label, *_timing_row(m.timing), share := run.share(m), share) for m in run.methods]
     machine = run.machine
     cores = f"{machine.cores} {'SMs' if machine.kind == 'cuda' else 'threads'}"
     notes = (
@@ -213,15 +204,16 @@ def _costs(run: ReducedPictures, device: str) -> Table:
 def _cost_heading(p: Prediction) -> Iterator[str]:
     w, e = p.workload, p.execution
     yield f"{p.model.name} on {p.device.id}: what these tokens cost, predicted"
-    yield f"{w.text_tokens} text tokens, {w.new_tokens} new, batch {w.batch}; {e.formats}; {e.attention} attention"
+    text = f"{w.text_tokens} text token{'s' * (w.text_tokens != 1)}"
+    yield f"{text}, {w.new_tokens} new, batch {w.batch}; {e.formats}; {e.attention} attention"
 
 
 def _cost_rows(method: MethodRun, device: str) -> Iterator[tuple[Any, ...]]:
     found = [method.tokens, *(method.cost(device, figure) for figure in FIGURES)]
     if method.tokens.pictures == 1:
-        yield _named(method), "the one", *(one.mean for one in found)
+        yield method.label, "the one", *(one.mean for one in found)
         return
-    yield _named(method), "mean", *(one.mean for one in found)
+    yield method.label, "mean", *(one.mean for one in found)
     for q in SHOWN_QUANTILES:
         yield "", "median" if q == 50 else f"{q} %", *(_quantile(one, q) for one in found)
 
@@ -237,4 +229,4 @@ def _savings(run: ReducedPictures, device: str) -> Iterator[str]:
         left = [
             f"{figure.title} {100 * method.cost(device, figure).mean / figure.of(whole):.0f} %" for figure in FIGURES
         ]
-        yield f"{_named(method)}, on average, of the unreduced: {', '.join(left)}."
+        yield f"{method.label}, on average, of the unreduced: {', '.join(left)}."

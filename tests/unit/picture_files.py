@@ -78,6 +78,15 @@ def write_llava(folder: Path) -> Path:
     return folder
 
 
+def write_home(folder: Path, pictures: int) -> Path:
+    """A folder with a LLaVA, a CLIP, a LLaVA's configuration alone, and pictures of different sizes."""
+    write_llava(folder / "llava")
+    write_clip(folder / "clip")
+    write_json(folder / "llava.json", LLAVA)
+    write_pictures(folder / "pictures", pictures)
+    return folder
+
+
 def picture(seed: int = 0, size: tuple[int, int] = (120, 90)) -> Image.Image:
     """A few coloured boxes on noise, another one for each seed."""
     random = np.random.default_rng(seed)

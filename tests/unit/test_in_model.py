@@ -1,6 +1,7 @@
 """A reducer inside a small LLaVA: what the language model sees, against prompts put together by hand."""
 
 import inspect
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.reduction import reduce, reduced
 
-IMAGE, PAD, END = 1, 0, 49
+IMAGE, PAD, END = 1, 3, 49  # padding by another id than 0, which tensors are filled with by themselves
 LAYERS, WIDTH, SIDE, PATCH, INNER = 4, 64, 56, 14, 96
 PATCHES = (SIDE // PATCH) ** 2  # 16
 HOLES = [IMAGE] * PATCHES
@@ -372,6 +373,22 @@ def test_another_format_is_kept():
         assert half(torch.tensor([PROMPT]), pictures(1)).logits.dtype == torch.bfloat16
 
 
+def test_images_come_in_the_format_of_the_words():
+    mixed = build()
+    mixed.model.language_model.to(torch.bfloat16)
+    mixed.lm_head.to(torch.bfloat16)
+    with reduced(mixed, "prumerge"), Watching(mixed.model.language_model) as seen:
+        assert mixed(torch.tensor([PROMPT]), pictures(1)).logits.dtype == torch.bfloat16
+    assert seen.calls[0]["inputs_embeds"].dtype == torch.bfloat16
+
+
+def test_a_number_of_last_tokens_is_kept(model):
+    ids, pixels = torch.tensor([PROMPT]), pictures(1)
+    with reduced(model, "sequential:n=2"):
+        whole = model(ids, pixels).logits
+        close(model(ids, pixels, logits_to_keep=3).logits, whole[:, -3:])
+
+
 def test_gradients_reach_tower_and_projector():
     model = build()
     with reduced(model, "prumerge", 0.25):
@@ -494,7 +511,7 @@ def test_samples_are_those_of_the_seed(model):
 
 
 def test_words_of_the_prompt_can_be_forbidden(model):
-    pixels, row = pictures(1), [*PROMPT, *range(2, END)]  # every word but padding and the end
+    pixels, row = pictures(1), [*PROMPT, *({*range(END)} - {PAD, IMAGE})]  # every word but padding and the end
     with reduced(model, "sequential:n=2"):
         free = model.generate(torch.tensor([row]), pixel_values=pixels, max_new_tokens=4)
         bound = model.generate(torch.tensor([row]), pixel_values=pixels, max_new_tokens=4, no_repeat_ngram_size=1)
@@ -610,9 +627,10 @@ def test_products_are_those_of_fewer_tokens(model):
     with reduced(model, "sequential:n=2"):
         without_keys = EMBEDDING + 3 * TOWER_LAYER + projector(2) + language_model(9) + angles(model, 9)
         assert flops(lambda: model(ids, pixels)) == without_keys
-    # Scores of the class token (2 * 17 * 64), cosines of 2 kept keys with 16 (2 * 2 * 16 * 64); merging is no product.
+    # Cosines of 2 kept keys with 16 (2 * 2 * 16 * 64), the rest's weighted sum (2 * 16 * 64); scores and merging are no
+    # matrix products.
     with reduced(model, "prumerge", 0.125) as last:
-        with_keys = EMBEDDING + 3 * TOWER_LAYER + KEYS + 2176 + 4096 + 2048 + projector(3) + language_model(10)
+        with_keys = EMBEDDING + 3 * TOWER_LAYER + KEYS + 4096 + 2048 + projector(3) + language_model(10)
         assert flops(lambda: model(ids, pixels)) == with_keys + angles(model, 10)
     assert last.images.counts.tolist() == [3]
 
@@ -670,6 +688,15 @@ def test_one_block_does_not_stand_in_another(model):
             pass
         assert model(torch.tensor([PROMPT]), pictures(1)).logits.shape[1] < 23
     assert "forward" not in vars(model)
+
+
+def test_a_copy_is_made_outside_of_the_block_alone(model):
+    ids, pixels = torch.tensor([PROMPT]), pictures(1)
+    with reduced(model, "sequential:n=2"), pytest.raises(InvalidValue, match="copy it before the block"):
+        deepcopy(model)
+    other = deepcopy(model)
+    with reduced(model, "sequential:n=2"):
+        assert (model(ids, pixels).logits.shape[1], other(ids, pixels).logits.shape[1]) == (9, 23)
 
 
 def test_blocks_of_two_models_do_not_meet(model):
@@ -781,6 +808,7 @@ IDS, PIXELS = torch.tensor([PROMPT]), pictures(1)
         ({"position_ids": torch.ones(1, 22)}, r"position_ids must be \(1, 23\) like input_ids, not \(1, 22\)"),
         ({"vision_feature_layer": [-2, -1]}, "features must come from one layer"),
         ({"vision_feature_select_strategy": "full"}, "vision_feature_select_strategy must be 'default'"),
+        ({"logits_to_keep": torch.tensor([5, 22])}, "logits_to_keep must be a number of last tokens"),
     ],
 )
 def test_calls_that_do_not_fit_are_refused_in_one_line(model, given, said):

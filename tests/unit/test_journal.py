@@ -331,7 +331,7 @@ KILLS = 20
 def test_a_measurement_killed_at_any_moment_loses_nothing_and_is_resumed(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "killing.py"), str(tmp_path), "20261122", str(KILLS)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=100)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     caught = [check_killed(tmp_path / str(number)) for number in range(KILLS)]
     assert sum(0 < kept < killing.POINTS for kept in caught) >= KILLS / 2  # in the middle, most of them

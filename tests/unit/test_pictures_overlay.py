@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from doubles import quick_torch
-from picture_files import GRID, LLAVA, PATCH, SIDE, write_clip, write_json, write_pictures
+from picture_files import GRID, PATCH, SIDE, write_home, write_pictures
 from PIL import Image
 
-from perfkit.charts.overlay import LEFT, LINE, borders, draw_overlay, faded, figure_of
+from perfkit.charts.overlay import LEFT, LINE, borders, draw_overlay, faded, figure_of, fitted
 from perfkit.charts.rendering import ENDINGS
+from perfkit.charts.sheet import text_width
+from perfkit.charts.style import TEXT
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.pictures.overlaying import MOST_TILES, Tile, mask_of, overlay_view
 from perfkit.pictures.reading import read_picture
@@ -28,11 +30,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    write_clip(folder / "clip")
-    write_json(folder / "llava.json", LLAVA)
-    write_pictures(folder / "pictures", 5)
-    return folder
+    return write_home(tmp_path_factory.mktemp("home"), 5)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +183,59 @@ def test_every_tile_says_what_it_is_of_and_what_is_kept(reduced):
     assert "Patches that prumerge keeps" in written
 
 
+def test_a_caption_says_as_much_as_there_is_room_for(reduced):
+    view = overlay_view(reduced(ratio=1 / 64))  # one patch, and the appended token
+    for method, said in (
+        ("prumerge", "prumerge: 1 of 64 patches, 2 tokens"),
+        ("prumerge, called so", "prumerge, called so: 1 of 64 patches"),
+        ("prumerge, called so at length", "prumerge, called so at length: 2 tokens"),
+        ("prumerge, called so at great length", "prumerge, called s…t length: 2 tokens"),
+    ):
+        figure = figure_of(replace(view, tiles=tuple(tile._replace(method=method) for tile in view.tiles)))
+        assert {axes.texts[1].get_text() for axes in figure.axes} == {said}
+
+
+def test_one_token_is_one(reduced):
+    view = overlay_view(reduced(["prumerge+"]))
+    none = tuple(tile._replace(kept=np.zeros((GRID, GRID), dtype=bool), tokens=1) for tile in view.tiles)
+    assert "prumerge+: 0 of 64 patches, 1 token" in texts(figure_of(replace(view, tiles=none)))
+
+
+@pytest.mark.parametrize("room", [20, 60, 90])
+def test_a_name_that_does_not_fit_loses_its_middle(room):
+    name = "a-picture-with-a-long-name.png"
+    short = fitted(name, room)
+    start, _, end = short.partition("…")
+    assert name.startswith(start)
+    assert name.endswith(end)
+    assert 0 <= len(start) - len(end) <= 1
+    assert text_width(short, TEXT, bold=True) <= room
+    longer = f"{name[: len(start) + (len(start) == len(end))]}…{name[len(name) - len(start) :]}"
+    assert text_width(longer, TEXT, bold=True) > room  # with a letter more it would not fit
+    assert fitted(name, 1000) == name
+
+
+def test_the_heading_says_how_methods_were_asked_to_work(reduced):
+    asked = {"ratio": 0.25, "strict_reference": True}
+    assert any(
+        text.startswith("ratio 0.25; as published; /") for text in texts(figure_of(overlay_view(reduced(**asked))))
+    )
+    assert not any("ratio" in text or "published" in text for text in texts(figure_of(overlay_view(reduced()))))
+
+
+def test_dollars_are_no_formula(tmp_path, home, reduced):
+    (tmp_path / "$a^$").mkdir()
+    path = tmp_path / "$a^$" / "$b^$.png"
+    path.write_bytes((home / "pictures" / "00.png").read_bytes())
+    weights = tmp_path / "$w^$"
+    weights.symlink_to(home / "clip")
+    figure = figure_of(overlay_view(reduced(pictures=[path], vision_model=str(weights))))
+    assert "$b^$.png" in texts(figure)
+    assert "$w^$" in "".join(texts(figure))
+    drawn(figure)  # as a formula "$a^$" would end it
+    assert not any(text.get_parse_math() for text in [*figure.texts, *figure.axes[0].texts])
+
+
 def test_random_weights_are_told_on_the_picture(reduced):
     assert "Random weights: which patches are kept, and how many, means nothing." in " ".join(
         texts(figure_of(overlay_view(reduced(random_weights=True, vision_model=None))))
@@ -209,6 +260,31 @@ def test_tiles_do_not_cover_each_other_or_what_is_written(reduced):
 
 
 # --- which pictures are shown
+
+
+@pytest.mark.parametrize(("methods", "columns", "rows"), [(4, 4, 1), (5, 3, 2), (7, 4, 2), (9, 3, 3), (24, 4, 6)])
+def test_methods_that_a_row_cannot_hold_stand_in_several(methods, columns, rows, home, reduced):
+    pictures = [home / "pictures" / "00.png", home / "pictures" / "01.png"]
+    view = overlay_view(reduced([f"spatial:n={1 + n}" for n in range(methods)], pictures))
+    axes = figure_of(view).axes
+    assert len(axes) == len(view.tiles) == methods * min(2, MOST_TILES // methods)
+    first = [each.get_position() for each in axes[:methods]]
+    assert len({round(box.x0, 4) for box in first}) == columns
+    assert len({round(box.y0, 4) for box in first}) == rows
+    assert min(box.y0 for box in first) > max([each.get_position().y1 for each in axes[methods:]], default=0)
+
+
+def test_more_methods_than_a_page_holds_are_refused(home, reduced):
+    methods = [f"spatial:n={1 + n}" for n in range(MOST_TILES + 1)]
+    run = reduced(methods, [home / "pictures" / "00.png"])
+    with pytest.raises(InvalidValue, match="an overlay shows 24 methods at most beside each other, not 25"):
+        overlay_view(run)
+
+
+def test_of_many_pictures_without_room_the_first_are_named(reduced):
+    view = replace(overlay_view(reduced()), not_shown=tuple("abcde"))
+    assert view.notes == (f"the overlay shows {MOST_TILES} tiles at most; not on it: 5 pictures, the first a, b, c",)
+    assert "1 more picture is not shown." in texts(figure_of(replace(view, not_shown=("a",))))
 
 
 def test_pictures_without_room_are_named(tmp_path, reduced):

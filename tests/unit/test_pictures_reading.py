@@ -307,7 +307,7 @@ def test_a_flipped_byte_is_read_or_refused(place, byte, name, tmp_path_factory):
     path.write_bytes(content)
     with warnings.catch_warnings(), suppress(UnreadablePicture):
         warnings.simplefilter("error")
-        read_picture(path)
+        assert read_picture(path).mode == "RGB"
 
 
 def test_a_bomb_of_text_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Reducers over pictures: counts against Hugging Face and numpy alone, batches, times, costs, what is left out."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from picture_files import (
     TOWER,
     tower_tensors,
     write_clip,
+    write_home,
     write_json,
-    write_llava,
     write_pictures,
 )
 
@@ -36,13 +37,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with a LLaVA, a CLIP, and seven pictures of different sizes."""
-    folder = tmp_path_factory.mktemp("home")
-    write_llava(folder / "llava")
-    write_clip(folder / "clip")
-    write_json(folder / "llava.json", LLAVA)
-    write_pictures(folder / "pictures", 7)
-    return folder
+    return write_home(tmp_path_factory.mktemp("home"), 7)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +189,27 @@ def test_progress_goes_through_the_batches(reduced):
     assert seen == ["00.png and 2 more", "03.png and 2 more", "06.png"]
 
 
+@pytest.mark.parametrize(("products", "tf32"), [("highest", False), ("medium", True)])
+def test_products_are_those_of_fp32_and_what_was_set_comes_back(products, tf32):
+    import torch
+
+    from perfkit.pictures.batches import undisturbed
+
+    def settings():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+    before = settings()
+    try:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = tf32
+        with undisturbed(torch.device("cpu")):
+            assert settings() == ("highest", False)
+        assert settings() == (products, tf32)
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
 def test_torch_is_left_as_it_was(reduced):
     import torch
 
@@ -215,6 +231,16 @@ def test_a_ratio_says_how_many_are_kept(reduced):
     assert set(run.methods[0].counts) == {PATCHES // 4 + 1}
     assert set(run.methods[1].counts) == {PATCHES // 4}
     assert [m.ratio for m in run.methods] == [0.25, 0.25]
+    assert [m.label for m in run.methods] == ["prumerge, ratio 0.25", "spatial, ratio 0.25"]
+    for method, cost in zip(run.methods, (17, 16), strict=True):
+        expected = perfkit.analyze("v100", run.model, tokens=cost, reduction=method.text)
+        assert method.prediction("v100-sxm2-32gb", cost).ttft_roofline_s == expected.ttft_roofline_s
+
+
+def test_a_label_says_what_the_text_does_not(reduced):
+    assert reduced().methods[0].label == "prumerge"
+    assert reduced(strict_reference=True).methods[0].label == "prumerge, as published"
+    assert reduced(strict_reference=True, ratio=0.5).methods[0].label == "prumerge, ratio 0.5, as published"
 
 
 def test_neighbours_stand_in_the_methods_text(reduced):
@@ -234,6 +260,26 @@ def test_times_are_of_the_tower_and_of_each_reducer(plain):
         assert plain.share(method) == pytest.approx(part / (part + whole))
     assert plain.machine.kind == "cpu"
     assert plain.tower.precision == "fp32"
+
+
+def test_times_are_of_the_first_batch(reduced, monkeypatch):
+    from perfkit.pictures.batches import Reducing
+
+    sizes = []
+    seen = Reducing.seen
+    monkeypatch.setattr(
+        Reducing, "seen", lambda self, tower, pixels: sizes.append(len(pixels)) or seen(self, tower, pixels)
+    )
+    assert reduced(batch_size=4).tower.batch == 4
+    assert sizes[:2] == [4, 3]  # the pictures
+    assert set(sizes[2:]) == {4}  # the timing
+
+
+def test_pillow_is_among_the_libraries(plain):
+    from importlib.metadata import version
+
+    assert plain.machine.libraries["pillow"] == version("pillow")
+    assert plain.machine.libraries["torch"] == version("torch")
 
 
 def test_the_tower_runs_no_further_than_methods_need(reduced, monkeypatch):
@@ -422,7 +468,29 @@ def test_or_are_left_out_and_counted(home, reduced, monkeypatch, plain):
     [
         ({"methods": ["prumerg"]}, UnknownName, "prumerge"),
         ({"methods": ["fastv"]}, InvalidValue, "inside the language model"),
+        ({"methods": ["prumerg:k=2"]}, UnknownName, "allowed: prumerge, prumerge\\+, random, sequential, spatial$"),
         ({"methods": []}, InvalidValue, "at least one method"),
+        ({"methods": "prumerge"}, InvalidValue, r"methods must be a list, such as \['prumerge'\], not one by itself"),
+        ({"gpus": "v100"}, InvalidValue, r"gpus must be a list, such as \['v100'\]"),
+        ({"pictures": "photos"}, InvalidValue, r"pictures must be a list, such as \['photos'\]"),
+        ({"pictures": Path("photos")}, InvalidValue, r"pictures must be a list, such as \['photos'\]"),
+        ({"budget_s": 0}, InvalidValue, "--budget must be a number of seconds above zero, not 0"),
+        ({"budget_s": -1.0}, InvalidValue, "--budget must be"),
+        ({"budget_s": math.nan}, InvalidValue, "--budget must be"),
+        ({"budget_s": math.inf}, InvalidValue, "--budget must be"),
+        ({"budget_s": "5"}, InvalidValue, "--budget must be .*, not '5'"),
+        ({"budget_s": True}, InvalidValue, "--budget must be"),
+        (
+            {"methods": ["prumerge+"], "strict_reference": True, "batch_size": 3},
+            InvalidValue,
+            "takes one image at a time in adaptive PruMerge.*, not 3",
+        ),
+        # int(64 * 0.3) = 19 patches; every third of 575, from the second on, makes 192.
+        (
+            {"methods": ["prumerge+"], "strict_reference": True, "ratio": 0.3},
+            InvalidValue,
+            "has room for 19 patches of a grid, and ratio 0.3 makes 192",
+        ),
         ({"methods": ["spatial"]}, InvalidValue, "needs n or a ratio"),
         ({"methods": ["spatial:n=65"]}, InvalidValue, "there are 64 patches"),
         ({"methods": ["spatial:n=16"], "ratio": 0.5}, InvalidValue, "a ratio is given as well"),
@@ -442,6 +510,10 @@ def test_or_are_left_out_and_counted(home, reduced, monkeypatch, plain):
         ({"model": "llava-1.5"}, UnknownName, "llava-1.5-7b"),
         ({"pictures": []}, InvalidValue, "at least one picture"),
         ({"pictures": ["nowhere.png"]}, InvalidValue, "nowhere.png"),
+        ({"pictures": ["no\nwhere"]}, InvalidValue, r"^'no\\nwhere': no such file or folder$"),
+        ({"pictures": [""]}, InvalidValue, "'': name a picture, or a folder of them"),
+        ({"vision_model": ""}, InvalidValue, "--vision-model must name a folder, not ''"),
+        ({"model": ""}, InvalidSpec, "holds no config.json"),
         ({"vision_model": "nowhere"}, InvalidValue, "no folder 'nowhere'"),
     ],
     ids=str,
@@ -458,6 +530,37 @@ def test_a_missing_library_names_the_extra(missing, reduced, monkeypatch):
     monkeypatch.setattr(running, "find_spec", lambda name: None if name == missing else real(name))
     with pytest.raises(MachineError, match=rf"pictures need {missing}: pip install 'perfkit\[pictures\]'"):
         reduced()
+
+
+def test_one_picture_alone_may_be_asked_for_in_any_batch(home, reduced):
+    # 64 patches are too few for the published grid, which is found out with the picture.
+    with pytest.raises(InvalidValue, match=r"^/.*/00\.png: strict_reference: .* there are 64 patches"):
+        reduced(["prumerge+"], pictures=[home / "pictures" / "00.png"], strict_reference=True, batch_size=3)
+
+
+@pytest.mark.parametrize(("size", "named"), [(1, r"00\.png"), (3, r"00\.png and 2 more")])
+def test_what_a_method_cannot_do_with_pictures_names_them(size, named, reduced, monkeypatch):
+    from perfkit.pictures.batches import Reducing
+
+    original = Reducing.reduced
+
+    def refusing(self, method, seen):
+        if seen.features.any():
+            raise InvalidValue("no way")
+        return original(self, method, seen)
+
+    monkeypatch.setattr(Reducing, "reduced", refusing)
+    with pytest.raises(InvalidValue, match=rf"^/.*/{named}: no way$"):
+        reduced(batch_size=size)
+
+
+def test_features_with_the_class_token_are_refused(tmp_path, reduced, monkeypatch):
+    monkeypatch.setattr("perfkit.pictures.tower._built", lambda *_: pytest.fail("the tower was made"))
+    model = write_json(tmp_path / "llava.json", LLAVA | {"vision_feature_select_strategy": "full"})
+    with pytest.raises(
+        InvalidValue, match=r"llava\.json: vision_feature_select_strategy must be 'default', patches alone, not 'full'"
+    ):
+        reduced(model=model)
 
 
 def test_a_whole_clip_without_a_language_model_needs_one_named(tmp_path, reduced):

@@ -212,12 +212,40 @@ def test_a_hostile_file_hidden_behind_safetensors_name_is_no_pickle(tmp_path, ba
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, "text"], ids=repr)
-def test_a_bin_without_tensors_by_name_is_refused(content, tmp_path, backend):
-    folder = write_bin(tmp_path, content)
-    with (folder / "pytorch_model.bin").open("ab") as file:
-        file.truncate(400_000)
-    refusal(folder, backend)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old form"])
+@pytest.mark.parametrize(
+    "content_of",
+    [lambda large: large, lambda large: [large], lambda large: {"a": 1, "b": large}],
+    ids=["tensor", "list", "number"],
+)
+def test_a_bin_without_tensors_by_name_is_refused(content_of, zipped, tmp_path, backend):
+    import torch
+
+    content = content_of(torch.zeros(100_000))  # as many bytes as weights would have
+    assert refusal(write_bin(tmp_path, content, zipped=zipped), backend).endswith("holds no tensors by name")
+
+
+def test_an_older_protocol_of_pickles_is_read_and_warns_nobody(tmp_path, backend):
+    import torch
+
+    folder = write_bin(tmp_path, tower_tensors())
+    torch.save(tower_tensors(), folder / "pytorch_model.bin", pickle_protocol=3)
+    assert same(loaded(folder, backend), tower_tensors())  # pytest makes an error of a warning
+
+
+@pytest.mark.parametrize("made", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse")  # of torch, which calls some of it a beta
+def test_sparse_tensors_are_no_weights(made, tmp_path, backend):
+    tensors, name = tower_tensors(), "encoder.layers.0.mlp.fc1.weight"
+    tensors[name] = getattr(tensors[name], made)()
+    assert f"'{name}' is sparse_c" in refusal(write_bin(tmp_path, tensors), backend)
+
+
+def test_tensors_without_numbers_are_no_weights(tmp_path, backend):
+    tensors, name = tower_tensors(), "encoder.layers.0.mlp.fc1.weight"
+    tensors[name] = tensors[name].to("meta")
+    tensors["surplus"] = tensors["embeddings.patch_embedding.weight"].new_zeros(40_000)
+    assert "'surplus', which its config.json does not know" in refusal(write_bin(tmp_path, tensors), backend)
 
 
 # --- folders without the right files
@@ -354,7 +382,9 @@ def test_no_tower(tmp_path, backend):
 def test_truncated_safetensors_are_refused(part, tmp_path, backend):
     path = write_clip(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:part])
-    refusal(tmp_path, backend)
+    assert ("too few for" if part < 46_688 else "cannot be read as weights") in refusal(tmp_path, backend)
+    with pytest.raises(InvalidSpec, match="cannot be read as weights"):
+        read_tower_weights(tmp_path, {})
 
 
 def test_a_header_that_promises_gigabytes_is_refused(tmp_path, backend):
@@ -373,7 +403,7 @@ def test_offsets_beyond_the_file_are_refused(tmp_path, backend):
 def test_a_truncated_bin_is_refused(tmp_path, backend):
     path = write_bin(tmp_path, tower_tensors()) / "pytorch_model.bin"
     path.write_bytes(path.read_bytes()[:130_000])
-    refusal(tmp_path, backend)
+    assert "cannot be read as weights" in refusal(tmp_path, backend)
 
 
 # --- indexes
@@ -399,6 +429,11 @@ def test_files_outside_the_folder_or_of_another_kind_are_refused(file, tmp_path,
 def test_a_shard_that_is_not_there_is_named(tmp_path, backend):
     folder = index_of(tmp_path, dict.fromkeys(tower_tensors(), "model-1.safetensors"))
     assert "model-1.safetensors is not there" in refusal(folder, backend)
+
+
+def test_so_is_one_that_the_tower_does_not_need(tmp_path, backend):
+    (write_llava(tmp_path) / "model-00003-of-00003.safetensors").unlink()
+    assert "model-00003-of-00003.safetensors is not there" in refusal(tmp_path, backend)
 
 
 @pytest.mark.parametrize("content", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": None}], ids=json.dumps)

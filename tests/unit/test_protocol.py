@@ -104,10 +104,10 @@ def test_thousands_of_samples_have_an_interval_too():
 
 
 def test_ranks_are_quick_to_find():
-    begin = time.perf_counter()
+    begin = time.process_time()  # which other processes do not lengthen
     for count in range(LEAST_SAMPLES, 1001):  # each once, as a long unstable series asks for them
         interval([1.0] * count)
-    assert time.perf_counter() - begin < 5  # 0.5 s; by one binomial coefficient after another it were 9 s
+    assert time.process_time() - begin < 5  # 0.5 s; by one binomial coefficient after another it were 9 s
 
 
 DISTRIBUTIONS = {
@@ -284,6 +284,6 @@ def test_the_clock_is_a_real_one_by_default():
 
     begin = time.perf_counter()
     found = repeat(call, Rules(target=1e-9, warmup_s=0.05, budget_s=0.2))
-    assert 0.1 < time.perf_counter() - begin < 2
-    assert 0.001 <= found.min_s < found.median_s
+    assert 0.1 < time.perf_counter() - begin < 30  # 0.25 s, and what else the machine does
+    assert 0.001 <= found.min_s <= found.median_s  # equal where one sleep outlasts the budget
     assert not found.stable

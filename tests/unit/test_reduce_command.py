@@ -14,7 +14,7 @@ from pathlib import Path
 import commands
 import pytest
 from doubles import quick_torch
-from picture_files import LLAVA, PATCHES, write_clip, write_json, write_llava, write_pictures
+from picture_files import PATCHES, write_home, write_pictures
 
 from perfkit.cli.progress import Progress
 from perfkit.pictures import running
@@ -32,12 +32,7 @@ def quick():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    write_llava(folder / "llava")
-    write_clip(folder / "clip")
-    write_json(folder / "llava.json", LLAVA)
-    write_pictures(folder / "pictures", 3)
-    return folder
+    return write_home(tmp_path_factory.mktemp("home"), 3)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +157,40 @@ def test_csv_has_a_row_a_picture_method_and_device(typed):
         assert int(row["tokens"]) == int(row["kept_patches"]) + (row["method"] == "prumerge")
         assert int(row["kv_bytes"]) == 512 * (int(row["tokens"]) + 188)  # 2 layers * 2 * 64 * 2 bytes; 60 + 128 others
         assert float(row["request_roofline_s"]) > float(row["ttft_roofline_s"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "ratio", "strict"),
+    [([], "", "False"), (["--ratio", "0.25"], "0.25", "False"), (["--strict-reference"], "", "True")],
+)
+def test_csv_says_how_methods_were_asked_to_work(options, ratio, strict, typed):
+    rows = list(csv.DictReader(io.StringIO(answer(typed(*options, "--format", "csv")), newline="")))
+    assert {(row["ratio"], row["strict_reference"]) for row in rows} == {(ratio, strict)}
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "html", "json"])
+def test_every_other_format_says_it_too(form, typed):
+    text = answer(typed("--ratio", "0.25", "--strict-reference", "--format", form))
+    assert ("prumerge, ratio 0.25, as published" if form == "table" else "0.25") in text
+    if form != "table":
+        assert "strict" in text
+
+
+def test_notes_go_to_stderr_where_json_does_not_hold_them(typed, tmp_path):
+    # A ratio of 1 keeps all patches, and PruMerge appends one token.
+    said = "note: prumerge: 3 of 3 pictures keep all patches and one token more"
+    assert said in typed("--ratio", "1", "--format", "csv").stderr
+    held = typed("--ratio", "1", "--format", "json")
+    assert "note" not in held.stderr
+    assert said.removeprefix("note: ") in json.loads(held.stdout)["warnings"][0]
+    methods = [option for n in range(13) for option in ("--method", f"spatial:n={1 + n}")]
+    drawn = typed(*methods, "--overlay", tmp_path / "kept.svg", "--format", "json")
+    assert drawn.stderr.startswith("note: the overlay shows 24 tiles at most; not on it: /")
+    assert drawn.stderr.endswith("01.png, " + drawn.stderr.rpartition(", ")[2])
+
+
+def test_one_text_token_is_one(typed):
+    assert "\n1 text token, 128 new" in answer(typed("--text-tokens", "1"))
 
 
 def test_json_holds_everything(typed, home):
@@ -301,7 +330,7 @@ def test_no_name_of_a_picture_breaks_a_table_a_terminal_or_a_file(name, tmp_path
 
 def test_an_overlay_is_drawn_beside_the_numbers(typed, tmp_path):
     result = typed("--overlay", tmp_path / "kept.png", "--format", "csv")
-    assert answer(result).startswith("picture,method,status")
+    assert answer(result).startswith("picture,method,ratio")
     assert (tmp_path / "kept.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["kept.png"]
 
@@ -316,6 +345,13 @@ def test_a_page_has_the_numbers_below_the_picture(typed, tmp_path):
 def test_an_overlay_that_cannot_be_drawn_is_refused_before_any_work(error_line, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "reduce_pictures", lambda *_, **__: pytest.fail("work was done"))
     assert "unknown ending of a chart '.jpg'" in error_line("--random-weights", "--overlay", tmp_path / "kept.jpg")
+
+
+def test_more_methods_than_an_overlay_shows_are_refused_before_any_work(error_line, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "reduce_pictures", lambda *_, **__: pytest.fail("work was done"))
+    methods = [option for n in range(25) for option in ("--method", f"spatial:n={1 + n}")]
+    line = error_line("--random-weights", *methods, "--overlay", tmp_path / "kept.png")
+    assert line == "an overlay shows 24 methods at most beside each other, not 25"
 
 
 def test_targets_that_cannot_be_written_are_refused_before_any_work(error_line, tmp_path, monkeypatch):
@@ -347,9 +383,12 @@ def test_a_picture_is_never_written_over(option, error_line, home, tmp_path):
         (["--vision-model", "nowhere"], "no folder 'nowhere'"),
         (["--random-weights", "--method", "prumerg"], "nearest: prumerge"),
         (["--random-weights", "--method", "fastv"], "inside the language model"),
-        (["--random-weights", "--ratio", "0"], "--ratio must be a number above zero"),
-        (["--random-weights", "--ratio", "1.5"], "at most 1, not 1.5"),
-        (["--random-weights", "--ratio", "half"], "--ratio must be a number above zero"),
+        (["--random-weights", "--method", "prumerg"], "allowed: prumerge, prumerge+, random, sequential, spatial"),
+        (["--random-weights", "--ratio", "0"], "--ratio must be a number above 0 and at most 1, not '0'"),
+        (["--random-weights", "--ratio", "1.5"], "at most 1, not '1.5'"),
+        (["--random-weights", "--ratio", "half"], "--ratio must be a number above 0 and at most 1, not 'half'"),
+        (["--random-weights", "--ratio", "nan"], "at most 1, not 'nan'"),
+        (["--random-weights", "--ratio", "9" * 50], f"at most 1, not '{'9' * 30}...'"),
         (["--random-weights", "--neighbours", "0"], "--neighbours must be a whole number from 1"),
         (["--random-weights", "--batch-size", "0"], "--batch-size must be a whole number from 1"),
         (["--random-weights", "--unreadable", "no"], "unknown --unreadable 'no'"),
@@ -364,6 +403,11 @@ def test_a_picture_is_never_written_over(option, error_line, home, tmp_path):
         (["--random-weights", "--device", "tpu"], "unknown --device 'tpu'"),
         (["--random-weights", "--format", "xml"], "unknown --format 'xml'"),
         (["nowhere.png", "--random-weights"], "'nowhere.png': no such file or folder"),
+        (["no\nwhere", "--random-weights"], r"'no\nwhere': no such file or folder"),
+        (["", "--random-weights"], "'': name a picture, or a folder of them"),
+        (["--vision-model", ""], "--vision-model must name a folder, not ''"),
+        (["--random-weights", "--overlay", ""], "--overlay must name a file, not ''"),
+        (["--random-weights", "--output", ""], "--output must name a file, not ''"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -371,6 +415,11 @@ def test_a_bad_value_is_one_line(arguments, part, error_line):
     line = error_line(*arguments)
     assert part in line
     assert "unexpected" not in line
+
+
+def test_a_ratio_may_be_typed_with_an_exponent(asked, home):
+    commands.run("reduce", home / "pictures", "--random-weights", "--ratio", "1e-3")
+    assert asked[0]["ratio"] == 0.001
 
 
 def test_no_picture_is_clicks_own_complaint():

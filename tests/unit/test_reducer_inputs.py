@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.reduction import REDUCERS, TokenReducer, reduce
 from perfkit.reduction.prumerge import PruMerge
+from perfkit.reduction.random import Random
+from perfkit.reduction.sequential import Sequential
+from perfkit.reduction.spatial import Spatial
 
 SCORING = ("prumerge", "prumerge+")
 NAMES = ("features", "queries", "keys")
@@ -33,13 +37,11 @@ def refused(*asked: Any, **settings: Any) -> str:
 @pytest.mark.parametrize(
     ("patches", "message"),
     [
-        (2, "2 patches are no square grid; the nearest are 1x1 and 2x2"),
+        (3, "3 patches are no square grid; the nearest are 1x1 and 2x2"),
         (15, "15 patches are no square grid; the nearest are 3x3 and 4x4"),
         (575, "575 patches are no square grid; the nearest are 23x23 and 24x24"),
-        (
-            577,
-            "577 patches are no square grid; the nearest are 24x24 and 25x25",
-        ),  # a class token that was not taken off
+        (577, "577 patches are no square grid (is the class token left in?); the nearest are 24x24 and 25x25"),
+        (17, "17 patches are no square grid (is the class token left in?); the nearest are 4x4 and 5x5"),
     ],
 )
 @pytest.mark.parametrize("method", EVERY)
@@ -57,6 +59,8 @@ def test_grids_that_are_not_square(method: str, patches: int, message: str) -> N
         (-4, "grid (patches of a side) must be a whole number from 1 to 10000000, not -4"),
         (4.0, "grid (patches of a side) must be a whole number from 1 to 10000000, not 4.0"),
         ((4, 2), "grid (patches of a side) must be a whole number from 1 to 10000000, not (4, 2)"),
+        (np.full(2000, 4.0), "grid (patches of a side) must be a Python int, not a value of type ndarray"),
+        (torch.tensor(4), "grid (patches of a side) must be a Python int, not a value of type Tensor"),
     ],
 )
 def test_grids_that_do_not_match_the_features(grid: Any, message: str) -> None:
@@ -73,6 +77,12 @@ def test_grids_that_do_not_match_the_features(grid: Any, message: str) -> None:
         (torch.ones(2, 16, 0), "(2, 16, 0) of float32"),
         (torch.ones(2, 16, 8, dtype=torch.int64), "(2, 16, 8) of int64"),
         (torch.ones(2, 16, 8, dtype=torch.complex64), "(2, 16, 8) of complex64"),
+        (torch.ones(2, 16, 8).to(torch.float8_e4m3fn), "(2, 16, 8) of float8_e4m3fn"),
+        (torch.ones(2, 16, 8).to_sparse(), "(2, 16, 8) of float32 (sparse_coo)"),
+        (
+            torch.nested.as_nested_tensor(list(torch.ones(2, 16, 8)), layout=torch.jagged),
+            "a nested tensor of float32 (jagged)",
+        ),
         (np.ones((2, 16, 8), np.float32), "a value of type ndarray"),
         ([[1.0]], "a value of type list"),
         (None, "a value of type NoneType"),
@@ -81,7 +91,8 @@ def test_grids_that_do_not_match_the_features(grid: Any, message: str) -> None:
 @pytest.mark.parametrize("method", EVERY)
 def test_features_of_another_kind(method: str, features: Any, found: str) -> None:
     _, queries, keys = drawn()
-    assert refused(method, features, queries, keys) == f"features must be floats (batch, patches, hidden), not {found}"
+    message = f"features must be floats of 16, 32 or 64 bits (batch, patches, hidden), not {found}"
+    assert refused(method, features, queries, keys) == message
 
 
 @pytest.mark.parametrize("name", ["queries", "keys"])
@@ -95,6 +106,8 @@ def test_features_of_another_kind(method: str, features: Any, found: str) -> Non
         (torch.ones(2, 2, 17, 4), "(2, 2, 17, 4) of float32"),  # heads apart
         (torch.ones(2, 17, 8, dtype=torch.bool), "(2, 17, 8) of bool"),
         (torch.ones(2, 17, 8, dtype=torch.complex64), "(2, 17, 8) of complex64"),
+        (torch.ones(2, 17, 8).to(torch.float8_e5m2), "(2, 17, 8) of float8_e5m2"),
+        (torch.ones(2, 17, 8).to_sparse(), "(2, 17, 8) of float32 (sparse_coo)"),
         (np.ones((2, 17, 8), np.float32), "a value of type ndarray"),
     ],
 )
@@ -102,13 +115,23 @@ def test_features_of_another_kind(method: str, features: Any, found: str) -> Non
 def test_queries_and_keys_of_another_kind(method: str, name: str, tensor: Any, found: str) -> None:
     seen = dict(zip(NAMES, drawn(), strict=True)) | {name: tensor}
     message = refused(method, **seen)
-    assert message == f"{name} must be floats (2, 17, 8): the class token, then the patches, not {found}"
+    allowed = "floats of 16, 32 or 64 bits (2, 17, 8): the class token, then the patches"
+    assert message == f"{name} must be {allowed}, not {found}"
+
+
+@pytest.mark.parametrize("name", ["queries", "keys"])
+@pytest.mark.parametrize("method", SCORING)
+def test_all_tensors_are_on_one_device(method: str, name: str) -> None:
+    seen = dict(zip(NAMES, drawn(), strict=True))
+    message = refused(method, **seen | {name: seen[name].to("meta")})
+    assert message == f"{name} are on meta and features on cpu; one device has all"
 
 
 def test_keys_need_all_their_rows() -> None:
     features, queries, keys = drawn()
-    message = "keys must be floats (2, 17, 8): the class token, then the patches, not (2, 1, 8) of float32"
-    assert refused("prumerge", features, queries[:, :1], keys[:, :1]) == message
+    allowed = "floats of 16, 32 or 64 bits (2, 17, 8): the class token, then the patches"
+    message = refused("prumerge", features, queries[:, :1], keys[:, :1])
+    assert message == f"keys must be {allowed}, not (2, 1, 8) of float32"
 
 
 @pytest.mark.parametrize("missing", ["queries", "keys"])
@@ -123,7 +146,8 @@ def test_methods_that_score_need_queries_and_keys(method: str, missing: str) -> 
 
 @pytest.mark.parametrize("method", REDUCERS)
 @pytest.mark.parametrize(
-    "ratio", [0, 0.0, -0.5, 1.0001, 2, float("nan"), float("inf"), True, "0.5", Fraction(1, 2), np.float32(0.5)]
+    "ratio",
+    [0, 0.0, -0.5, 1.0001, 2, 10**400, float("nan"), True, "0.5", Fraction(3, 2), np.float32(0), Decimal("0.5"), 0.5j],
 )
 def test_ratios_that_cannot_be(method: str, ratio: Any) -> None:
     message = f"ratio must be a number above 0 and at most 1, not {ratio!r}"
@@ -131,6 +155,30 @@ def test_ratios_that_cannot_be(method: str, ratio: Any) -> None:
     with pytest.raises(InvalidValue) as caught:
         TokenReducer(method, ratio)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("ratio", [Fraction(1, 2), np.float32(0.5), np.float64(0.5), np.float16(0.5)])
+@pytest.mark.parametrize("method", REDUCERS)
+def test_a_ratio_may_be_any_real_number(method: str, ratio: Any) -> None:
+    seen = drawn()
+    assert torch.equal(reduce(method, *seen, ratio).counts, reduce(method, *seen, 0.5).counts)
+    assert type(TokenReducer(method, ratio).ratio) is float
+
+
+@pytest.mark.parametrize("number", [2.5, "3", True, 0, -1, 10**8])
+@pytest.mark.parametrize("sampler", [Sequential, Spatial, Random])
+def test_counts_of_samplers_that_cannot_be(sampler: type[Sequential], number: Any) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        sampler(number)
+    assert str(caught.value) == f"{sampler.name}: n must be a whole number from 1 to 10000000, not {number!r}"
+
+
+def test_counts_are_no_arrays() -> None:
+    for number in (np.int64(3), np.array([3.0, 4.0]), torch.tensor(3)):
+        kind = f"must be a Python int, not a value of type {type(number).__name__}"
+        with pytest.raises(InvalidValue, match=f"^sequential: n {kind}$"):
+            Sequential(number)
+        assert refused("prumerge", *drawn(), neighbours=number) == f"neighbours {kind}"
 
 
 @pytest.mark.parametrize("neighbours", [0, -1, 1.5, True, None, "3", 10**8])
@@ -149,6 +197,12 @@ def test_neighbours_of_a_value_are_looked_at_too() -> None:
 def test_neighbours_cannot_be_said_twice() -> None:
     message = "prumerge:k=16 says how many neighbours; 8 says otherwise"
     assert refused("prumerge:k=16", *drawn(), neighbours=8) == message
+
+
+def test_a_k_of_the_method_stands_where_neighbours_are_left_at_32() -> None:
+    assert str(TokenReducer("prumerge:k=16").method) == "prumerge:k=16"
+    assert str(TokenReducer("prumerge:k=16", neighbours=32).method) == "prumerge:k=16"
+    assert str(TokenReducer("prumerge:k=16", neighbours=16).method) == "prumerge:k=16"
 
 
 @pytest.mark.parametrize("run", [lambda **given: reduce("prumerge", *drawn(), **given), TokenReducer])
@@ -249,13 +303,55 @@ def test_a_skipped_image_changes_no_bit_of_the_others(
         assert not found.tokens[image, count:].any()
 
 
+@pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("method", EVERY)
-def test_all_images_may_be_skipped(method: str) -> None:
-    features, queries, keys = drawn()
-    found = reduce(method, torch.full_like(features, torch.nan), queries, keys, non_finite="skip")
+def test_all_images_may_be_skipped(method: str, strict: bool) -> None:
+    features, queries, keys = drawn(6)
+    nothing = torch.full_like(features, torch.nan)
+    found = reduce(method, nothing, queries, keys, strict_reference=strict, non_finite="skip")
     assert found.counts.tolist() == [0, 0]
     assert found.skipped.tolist() == [True, True]
     assert not found.tokens.any()
+    assert found.kept.tolist() == [[False] * 36] * 2
+    # No room but for the token that would be appended, or for as many patches as were asked for
+    assert found.tokens.shape == (2, 1 if method in SCORING else 3, 8)
+    assert found.mask.shape == (2, found.tokens.shape[1])
+
+
+@pytest.mark.parametrize("method", SCORING)
+def test_what_is_skipped_needs_no_room(method: str) -> None:
+    counts = reduce(method, *drawn(24, 3)).counts
+    widest = int(counts.argmax())
+    features, queries, keys = drawn(24, 3)
+    features[widest, 0, 0] = torch.nan  # its attention still has as many outliers
+    found = reduce(method, features, queries, keys, non_finite="skip")
+    others = [int(count) for image, count in enumerate(counts) if image != widest]
+    assert found.tokens.shape[1] == max(others) < int(counts.max())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_skipped_image_is_left_out_of_the_published_pool(name: str, value: float) -> None:
+    features, queries, keys = drawn(24, 3)
+    alone = reduce("prumerge", *(tensor[[0, 2]] for tensor in (features, queries, keys)), strict_reference=True)
+    spoiled = dict(zip(NAMES, (features, queries, keys), strict=True))
+    spoiled[name][1, 0, 0] = value
+    found = reduce("prumerge", **spoiled, strict_reference=True, non_finite="skip")
+    assert found.counts.tolist() == [alone.tokens.shape[1], 0, alone.tokens.shape[1]]
+    assert torch.equal(found.tokens[[0, 2]], alone.tokens)
+    assert torch.equal(found.kept[[0, 2]], alone.kept)
+    assert not found.tokens[1].any()
+    assert not found.kept[1].any()
+
+
+def test_a_pool_of_all_images_has_other_counts_than_one_without_the_skipped() -> None:
+    # So that the test above can fail: the second image's scores do change what the others keep.
+    seen = drawn(24, 3)
+    whole, two = (
+        reduce("prumerge", *tensors, strict_reference=True).counts
+        for tensors in (seen, tuple(tensor[[0, 2]] for tensor in seen))
+    )
+    assert int(whole[0]) != int(two[0])
 
 
 @pytest.mark.parametrize("method", EVERY)

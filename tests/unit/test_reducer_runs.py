@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ import torch
 from drawing import Tensors, drawn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.reducers import Seen, lean_loop, peak_bytes, published_loop, vectorised
+from perfkit.errors import InvalidValue
 from perfkit.reduction import REDUCERS, TokenReducer, reduce
 
 MERGING = ("prumerge", "prumerge+")
@@ -100,8 +104,15 @@ def test_a_fixed_ratio_that_skips_needs_no_numbers_at_all(method: str) -> None:
     found = TokenReducer(method, 0.1, non_finite="skip")(*seen)
     most = {"prumerge": 57 + 1, "prumerge+": 57 + 58 + 1}.get(method, 57)  # floor(57.6); every 10th from 5 on: 58
     assert [tuple(tensor.shape) for tensor in found] == [(3, most, 32), (3, most), (3, PATCHES)]
-    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+    message = "tensors on the meta device have no numbers: give a fixed count and non_finite='skip'"
+    with pytest.raises(InvalidValue) as refused:
         reduce(method, *seen, 0.1)  # "raise" has to look
+    assert str(refused.value) == message
+    if method in MERGING:
+        for strict in (False, True):
+            with pytest.raises(InvalidValue) as refused:
+                reduce(method, *seen, strict_reference=strict, non_finite="skip")  # the counts have to be looked at
+            assert str(refused.value) == message
 
 
 @pytest.mark.parametrize("method", MERGING)
@@ -121,16 +132,31 @@ def test_refusing_what_is_not_finite_takes_one_look(method: str) -> None:
 # --- no loop over tokens
 
 
+def ops_at(method: str, batch: int, ratio: float, device: str) -> list[str]:
+    seen = [tensor.to(device) for tensor in drawn(24, batch)]
+    return ops_of(lambda: reduce(method, *seen, ratio, non_finite="skip"))
+
+
 @pytest.mark.parametrize("method", REDUCERS)
 def test_ops_are_as_many_whatever_is_kept_and_however_many_images(method: str) -> None:
-    def ops(batch: int, ratio: float) -> list[str]:
-        seen = drawn(24, batch)
-        return ops_of(lambda: reduce(method, *seen, ratio, non_finite="skip"))
-
-    expected = ops(1, 0.1)
+    # The meta device stands for all but the CPU.
+    expected = ops_at(method, 1, 0.1, "meta")
     assert expected
     for batch, ratio in ((1, 0.9), (1, 1 / PATCHES), (5, 0.1), (5, 0.9)):
-        assert ops(batch, ratio) == expected
+        assert ops_at(method, batch, ratio, "meta") == expected
+
+
+@pytest.mark.parametrize("method", REDUCERS)
+def test_ops_on_a_cpu_repeat_themselves_image_by_image_whatever_is_kept(method: str) -> None:
+    single, several, more = (ops_at(method, batch, 0.1, "cpu") for batch in (1, 3, 5))
+    for ratio in (1 / PATCHES, 0.9):
+        assert ops_at(method, 1, ratio, "cpu") == single
+        assert ops_at(method, 5, ratio, "cpu") == more
+    assert len(several) <= 3 * len(single)
+    # Two images more: the same ops twice more
+    assert not (Counter(several) - Counter(more))
+    assert all(count % 2 == 0 for count in (Counter(more) - Counter(several)).values())
+    assert method in MERGING or single == more
 
 
 @pytest.mark.parametrize("method", MERGING)
@@ -139,9 +165,10 @@ def test_ops_do_not_follow_how_many_an_image_calls_for(method: str) -> None:
         seen = drawn(24, batch, sharpness=sharpness)
         return int(reduce(method, *seen).counts.max()), ops_of(lambda: reduce(method, *seen))
 
-    flat, peaked, several = ops(1, 0.5), ops(1, 4), ops(5, 4)
-    assert flat[0] < peaked[0]
-    assert flat[1] == peaked[1] == several[1]
+    for batch in (1, 5):
+        flat, peaked = ops(batch, 0.5), ops(batch, 4)
+        assert flat[0] < peaked[0]
+        assert flat[1] == peaked[1]
 
 
 # --- memory
@@ -186,3 +213,29 @@ def test_the_largest_tensor_grows_as_the_kept_patches_where_vectors_are_short(me
         assert size <= 8 * 2 * kept * PATCHES * (1 if method == "prumerge" else 2)
     assert found[1] / found[0] == pytest.approx(2, rel=0.02)
     assert found[2] / found[1] == pytest.approx(2, rel=0.02)
+
+
+@pytest.mark.parametrize("hidden", [16, 1024])
+@pytest.mark.parametrize("kept", [40, 320])
+def test_peak_memory_grows_with_kept_times_patches_alone(kept: int, hidden: int) -> None:
+    seen = Seen(*drawn(24, 1, hidden))
+    run = partial(vectorised, seen, kept)
+    run()
+    # Of a kept patch and a patch: cosine in float64 8, in float32 4, its bits 4, its rank in int64 8.
+    pairs = (8 + 4 + 4 + 8) * kept * PATCHES
+    # Keys of the image in float64, tokens in float32; scores, places, counts and masks: at most 8 x 8 bytes a patch.
+    rows = 8 * (1 + PATCHES) * hidden + 4 * kept * hidden + 8 * 8 * (1 + PATCHES)
+    assert pairs < peak_bytes(run, torch.device("cpu")) <= pairs + rows
+
+
+# --- the benchmark's references
+
+
+@pytest.mark.parametrize("kept", [1, 5, 40])
+@pytest.mark.parametrize("loop", [published_loop, lean_loop])
+def test_the_loops_that_time_is_compared_with_give_the_same_tokens(
+    loop: Callable[[Seen, int], torch.Tensor], kept: int
+) -> None:
+    seen = Seen(*drawn(8, 2, 16))  # 64 patches, more than the loops' 32 neighbours
+    torch.testing.assert_close(loop(seen, kept), vectorised(seen, kept), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(loop(seen, kept), vectorised(seen, kept + 1)[:, : kept + 1], rtol=1e-4, atol=1e-4)

@@ -12,6 +12,7 @@ from torch import Tensor
 from perfkit.errors import InvalidValue
 from perfkit.reduction import ReducedTokens, reduce
 from perfkit.reduction.prumerge import PruMerge
+from perfkit.reduction.tensors import _distinct, class_attention, outliers
 
 MERGING = ("prumerge", "prumerge+")
 
@@ -288,6 +289,38 @@ def test_what_a_reducer_gives_is_a_tuple_by_name() -> None:
     assert isinstance(found, ReducedTokens)
     assert (tokens.shape[:2], mask.dtype, kept.dtype) == (mask.shape, torch.bool, torch.bool)
     assert torch.equal(found.counts, kept.sum(dim=1) + 1)
+
+
+# --- ties, and inputs that stay as they are
+
+
+@pytest.mark.parametrize("size", [1, 1e8, 1e12])
+@pytest.mark.parametrize("hidden", [64, 100, 1024])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_equal_keys_have_equal_scores_whatever_their_size(batch: int, hidden: int, size: float) -> None:
+    # A logit is about size^2 (a sum of `hidden` products over sqrt(hidden)). Of 1e16 the last bit in float64 is 2: were
+    # one patch's sum added in another order, its score would be e^2 = 7.4 times as large, an "outlier".
+    draw = torch.Generator().manual_seed(0)
+    queries = size * torch.randn(batch, 1, hidden, generator=draw)
+    keys = (size * torch.randn(batch, 1, hidden, generator=draw)).expand(batch, 577, hidden)
+    for laid in (keys.contiguous(), keys.mT.contiguous().mT, keys):
+        scores = class_attention(queries, laid)
+        assert torch.equal(scores, scores[:, :1].expand_as(scores))
+        assert int(outliers(scores).sum()) == 0
+
+
+def test_zeros_of_either_sign_tie() -> None:
+    ranks = _distinct(torch.tensor([[-0.0, 0.0, -0.0, -1e-45, 1e-45]]))
+    assert ranks.argsort(descending=True).tolist() == [[4, 0, 1, 2, 3]]
+
+
+def test_inputs_in_float64_stay_as_they_are() -> None:
+    seen = tuple(tensor.double() for tensor in drawn())
+    before = [tensor.clone() for tensor in seen]
+    for text in MERGING:
+        for strict in (False, True):
+            reduce(text, *seen, 1 / 4, neighbours=4, strict_reference=strict and text == "prumerge")
+    assert all(torch.equal(*pair) for pair in zip(seen, before, strict=True))
 
 
 # --- gradients

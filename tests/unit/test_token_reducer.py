@@ -47,8 +47,11 @@ def test_a_module_has_nothing_to_learn_or_to_save() -> None:
     assert dict(reducer.state_dict()) == {}
     assert list(reducer.parameters()) == []
     reducer.load_state_dict({})
-    assert repr(reducer) == "TokenReducer(prumerge+, ratio=0.25, non_finite=raise)"
-    assert repr(TokenReducer("prumerge:k=16")) == "TokenReducer(prumerge:k=16, ratio=None, non_finite=raise)"
+    settings = "ratio=0.25, strict_reference=False, non_finite=raise, grid=None"
+    assert repr(reducer) == f"TokenReducer(prumerge+, {settings})"
+    strict = TokenReducer("prumerge:k=16", strict_reference=True, non_finite="skip", grid=24)
+    settings = "ratio=None, strict_reference=True, non_finite=skip, grid=24"
+    assert repr(strict) == f"TokenReducer(prumerge:k=16, {settings})"
     assert reducer.half().to("meta").train().eval() is reducer
 
 

@@ -63,7 +63,8 @@ def reduced(
     Raises:
         UnknownName: no such method.
         InvalidValue: a method inside the language model; another model than LLaVA-1.5, or one in such a block already.
-            From calls in the block: placeholders that are not those of the images, and what does not go together.
+            From calls in the block: placeholders that are not those of the images, what does not go together, and a
+            copy of the model.
     """
     from perfkit.reduction.modules import TokenReducer
 
@@ -92,7 +93,10 @@ def _standing_before(model: Any, overrides: dict[str, Callable[..., Any]]) -> It
 
 
 def _overrides(model: Any, reducer: Any, last: LastPrompts) -> dict[str, Callable[..., Any]]:
-    """`forward` and `generate` on fewer tokens. Wrapped, as `generate` looks at the signature of `forward`."""
+    """`forward` and `generate` on fewer tokens, and no copy of them.
+
+    They are wrapped, as `generate` looks at the signature of `forward`.
+    """
     import torch
 
     forward, generate = model.forward, model.generate
@@ -125,7 +129,11 @@ def _overrides(model: Any, reducer: Any, last: LastPrompts) -> dict[str, Callabl
         made = generate(**(inputs.for_generate() | limits(model, given, inputs.dropped)))
         return with_own_prompt(made, given["input_ids"], inputs.tokens)
 
-    return {"forward": reduced_forward, "generate": reduced_generate}
+    return {"forward": reduced_forward, "generate": reduced_generate, "__deepcopy__": _refuse_copy}
+
+
+def _refuse_copy(_: Any) -> Any:
+    raise InvalidValue("a copy made inside reduced() would run this model instead of itself: copy it before the block")
 
 
 def _named(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

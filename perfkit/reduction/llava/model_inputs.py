@@ -110,6 +110,10 @@ def _checked(model: Any, given: dict[str, Any]) -> tuple[Tensor, Tensor | None, 
     for name in ELSEWHERE:
         if given.get(name) is not None:
             raise InvalidValue(f"{name} beside pixel_values: only one of them can say what the images are")
+    if not isinstance(given.get("logits_to_keep"), int | None):
+        raise InvalidValue(
+            "logits_to_keep must be a number of last tokens: places are other ones in the shorter prompt"
+        )
     ids, mask, pixels = checked_ids(given.get("input_ids")), given.get("attention_mask"), given["pixel_values"]
     mask = None if mask is None else checked_mask(mask, ids)
     check_pixels(_tower(model), pixels)
