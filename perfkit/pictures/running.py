@@ -12,6 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from perfkit import reduction
 from perfkit.errors import InvalidValue, MachineError, UnknownName
 from perfkit.measuring.backend import Backend, check_precision, open_backend
 from perfkit.measuring.measurement import Machine
@@ -31,7 +32,7 @@ from perfkit.pictures.tower import (
     usual_precision,
     whole_path,
 )
-from perfkit.reduction import METHODS, REDUCERS, Reducer
+from perfkit.reduction import Reducer
 from perfkit.reduction.llava.tower import TowerTensors
 from perfkit.reduction.prumerge import NEIGHBOURS
 from perfkit.reduction.reducing import check_ratio, reducer_of
@@ -140,8 +141,8 @@ def _check_budget(budget_s: float) -> None:
 def _reducers(methods: Sequence[str], neighbours: int) -> tuple[Reducer, ...]:
     """Each once, however it was written."""
     for method in methods:
-        if isinstance(method, str) and (name := method.partition(":")[0]) not in METHODS:
-            raise UnknownName("--method", name[:LONGEST_SHOWN], REDUCERS)  # of all methods those that work here
+        if isinstance(method, str) and (name := method.partition(":")[0]) not in reduction.METHODS:
+            raise UnknownName("--method", name[:LONGEST_SHOWN], reduction.REDUCERS)  # those of them that work here
     return tuple(dict.fromkeys(reducer_of(method, neighbours) for method in methods))
 
 

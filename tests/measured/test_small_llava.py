@@ -29,8 +29,8 @@ CACHES = 4.5  # times the last cache level: the weights of the tower, and those 
 LAYER_BYTES = 4 * (4 * 1024**2 + 2 * 1024 * 4096)  # fp32, of the tower; the language model's are a little larger
 MOST_BYTES = 2 * 2**30  # of either, so that a machine with a huge cache does not build a huge model
 PHASES = ["vision", "projector", "prefill", "decode"]
-RULES = Rules(budget_s=4, minimum_s=1, warmup_s=1.5)
-PEAK_RULES = Rules(budget_s=1.5, minimum_s=0.5, warmup_s=0.5)
+RULES = Rules(budget_s=2.5, minimum_s=0.8, warmup_s=0.8)
+PEAK_RULES = Rules(budget_s=0.8, minimum_s=0.3, warmup_s=0.3)
 MOST_RUNS, MOST_READINGS = 4, 8  # where two runs and the three readings around them leave a doubt
 
 Run = dict[PhaseCase, Timing]
