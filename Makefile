@@ -1,7 +1,7 @@
 # Every check that a change must pass, and the files that are generated. Run in a virtual environment with '.[dev]'.
 PYTHON ?= python
 
-.PHONY: check style types test reports bench
+.PHONY: check style types test reports bench calibrations
 
 check: style types test
 
@@ -25,5 +25,10 @@ reports:
 bench:
 	$(PYTHON) -m benchmarks.start
 	$(PYTHON) -m benchmarks.analysis
+	$(PYTHON) -m benchmarks.kernels
 	$(PYTHON) -m benchmarks.reducers
 	$(PYTHON) -m benchmarks.reduced_llava
+
+# Parameters of the kernel model, from kernel tables in DATA=DIR that stay outside the repository.
+calibrations:
+	$(PYTHON) -m scripts.calibrations $(DATA)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from perfkit.calibration.calibrating import calibrate
     from perfkit.latency import analyze
     from perfkit.measuring.campaign import measure
     from perfkit.papers.reproducing import reproduce
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Names are imported when they are first used, so that `import perfkit` costs nothing.
 _HOMES = {
     "analyze": "latency",
+    "calibrate": "calibration.calibrating",
     "count": "totals.counted",
     "measure": "measuring.campaign",
     "reduce_pictures": "pictures.running",
@@ -32,7 +34,17 @@ _HOMES = {
     "validate": "validation.judging",
 }
 
-__all__ = ["__version__", "analyze", "count", "measure", "reduce_pictures", "report", "reproduce", "validate"]
+__all__ = [
+    "__version__",
+    "analyze",
+    "calibrate",
+    "count",
+    "measure",
+    "reduce_pictures",
+    "report",
+    "reproduce",
+    "validate",
+]
 
 
 def __getattr__(name: str) -> Any:

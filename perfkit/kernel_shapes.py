@@ -9,6 +9,7 @@
 | `attention_encoder` | batch, q_tokens = kv_tokens, heads, kv_heads, head_dim, causal = 0 | bidirectional |
 | `rmsnorm`, `layernorm`, `softmax`, `add`, `gelu`, ... | m, n | m rows of width n |
 | `silu_mul`, ... | m, n | gated activation; n is the width of the output |
+| `launch` | none | one tiny operation, as the host sees it |
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from typing import NamedTuple
 
 from perfkit.units import Amount
 
+LAUNCH = "launch"
+_ATTENTION = ("batch", "q_tokens", "kv_tokens", "heads", "kv_heads", "head_dim")
+_PRODUCTS = {"gemm": ("m", "n", "k"), "bmm": ("batch", "m", "n", "k")}
+
 
 class KernelShape(NamedTuple):
-    """One launch of a kernel; columns that its op does not have are None."""
+    """One launch of a kernel, or an array a column of many; columns that its op does not have are None."""
 
     op: str
     m: Amount | None = None
@@ -28,13 +33,24 @@ class KernelShape(NamedTuple):
     batch: Amount | None = None
     q_tokens: Amount | None = None
     kv_tokens: Amount | None = None
-    heads: int | None = None
-    kv_heads: int | None = None
-    head_dim: int | None = None
+    heads: Amount | None = None
+    kv_heads: Amount | None = None
+    head_dim: Amount | None = None
     causal: int | None = None
 
 
-def gemm(m: Amount, n: int, k: int) -> KernelShape:
+def sizes_of(op: str) -> tuple[str, ...]:
+    """Columns that an op has beside `causal`, which its name tells.
+
+    >>> sizes_of("bmm"), sizes_of("gelu")
+    (('batch', 'm', 'n', 'k'), ('m', 'n'))
+    """
+    if op.startswith("attention_"):
+        return _ATTENTION
+    return _PRODUCTS.get(op, ("m", "n"))
+
+
+def gemm(m: Amount, n: Amount, k: Amount) -> KernelShape:
     """Product of (m, k) and (k, n)."""
     return KernelShape("gemm", m, n, k)
 

@@ -58,6 +58,7 @@ ROOMS = {
     "matplotlib": {"charts"},
     "pandas": {"tables"},
     "numpy": set(LEVEL),
+    "scipy": {"calibration"},
 }
 
 

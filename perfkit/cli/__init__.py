@@ -10,7 +10,20 @@ import click
 import perfkit
 from perfkit.errors import PerfkitError
 
-COMMANDS = ("count", "gpus", "measure", "models", "plot", "reduce", "reproduce", "roofline", "table", "validate")
+COMMANDS = (
+    "calibrate",
+    "count",
+    "gpus",
+    "kernels",
+    "measure",
+    "models",
+    "plot",
+    "reduce",
+    "reproduce",
+    "roofline",
+    "table",
+    "validate",
+)
 
 
 def load_command(name: str) -> click.Command:

@@ -94,9 +94,12 @@ def _remember_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> 
         ctx.find_root().meta["perfkit.verbose"] = True
 
 
-_form = click.option(
-    "--format", "form", type=choice(FORMATS), default="table", show_default=True, help="Output format."
-)
+def _form_of(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--format", "form", type=choice(FORMATS), default=default, show_default=True, help="Output format."
+    )
+
+
 verbose = click.option(
     "-v",
     "--verbose",
@@ -108,8 +111,14 @@ verbose = click.option(
 )
 _output = click.option("--output", type=click.Path(), metavar="FILE", help="Write there, whole or not at all.")
 
-output = _chain(_form, _output, verbose)
-form = _chain(_form, verbose)
+output = _chain(_form_of("table"), _output, verbose)
+form = _chain(_form_of("table"), verbose)
+
+
+def output_as(default: str) -> Callable[[Command], Command]:
+    """`output` of a command whose result is a file before it is something to look at."""
+    return _chain(_form_of(default), _output, verbose)
+
 
 model = click.option(
     "--model",

@@ -1,88 +1,43 @@
-"""Cost of a single kernel by the formulas that count whole models: what a rate or an order of cases is made from."""
+"""Cost of what is timed: a single kernel, or the launch of one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from perfkit import ops
-from perfkit.attention import AttentionShape, fused_attention
 from perfkit.errors import InvalidValue
+from perfkit.kernel_shapes import LAUNCH
+from perfkit.kernels.costs import cost_of_shape, kernel_ops
 from perfkit.measuring.cases import KernelCase
-from perfkit.ops import ACTIVATION_FLOPS, OpCost, Place
+from perfkit.ops import OpCost
 from perfkit.units import Precision
-
-LAUNCH = "launch"  # one tiny operation, as the host sees it; it has no shape
-GATED = "_mul"  # ends the name of a gated activation
 
 
 def cost_of(case: KernelCase) -> OpCost:
     """FLOPs and bytes of one launch, weights and activations stored in the case's precision.
 
     Raises:
-        InvalidValue: an op that is none of `kernel_ops()`.
+        InvalidValue: an op that is none of `timed_ops()`.
 
     >>> from perfkit.kernel_shapes import KernelShape
     >>> cost = cost_of(KernelCase(KernelShape("gemm", 1, 4096, 11008), "bf16"))
     >>> cost.flops, cost.bytes  # 2 * 4096 * 11008; 2 * (4096 * 11008 + 11008 + 4096)
     (90177536, 90207744)
     """
-    shape, stored = case.shape, Precision(case.precision)
-    phase = "decode" if shape.op == "attention_decode" else "prefill"
-    place = Place(phase, 1, weights=stored, activations=stored, kv=stored, engine=stored)
-    return _formula(shape.op)(place, shape)
+    precision = Precision(case.precision)
+    if check_timed(case.shape.op) == LAUNCH:
+        return OpCost("prefill", LAUNCH, LAUNCH, 1, precision)
+    return cost_of_shape(case.shape, precision)
 
 
-def kernel_ops() -> list[str]:
+def timed_ops() -> list[str]:
     """Ops that can be timed as single kernels."""
-    return [LAUNCH, *_FORMULAS, *ACTIVATION_FLOPS, *(function + GATED for function in ACTIVATION_FLOPS)]
+    return [LAUNCH, *kernel_ops()]
 
 
-def check_op(op: str) -> str:
-    """`op`, if it is one of `kernel_ops()`.
+def check_timed(op: str) -> str:
+    """`op`, if it is one of `timed_ops()`.
 
     Raises:
         InvalidValue: otherwise.
     """
-    if op not in kernel_ops():
-        raise InvalidValue(f"no kernel {op!r} can be timed; allowed: {', '.join(kernel_ops())}")
+    if op not in timed_ops():
+        raise InvalidValue(f"no kernel {op!r} can be timed; allowed: {', '.join(timed_ops())}")
     return op
-
-
-# Cost from the place and a KernelShape, Any because an op has all columns that its formula asks for.
-_Formula = Callable[[Place, Any], OpCost]
-
-
-def _formula(op: str) -> _Formula:
-    if check_op(op) == LAUNCH:
-        return lambda place, s: place.cost(s.op, s.op)
-    if op in _FORMULAS:
-        return _FORMULAS[op]
-    if op.endswith(GATED):
-        return lambda place, s: ops.gated_activation(place, s.op, s.m, s.n, op.removesuffix(GATED))
-    return lambda place, s: ops.activation(place, s.op, s.m, s.n, op)
-
-
-def _bmm(place: Place, s: Any) -> OpCost:
-    read, write = s.batch * s.k * (s.m + s.n), s.batch * s.m * s.n
-    return place.cost(s.op, "attention", matmul=2 * write * s.k, read=read, write=write, kernel=s)
-
-
-def _attention(place: Place, s: Any) -> OpCost:
-    cached = s.op != "attention_encoder"
-    shape = AttentionShape(s.batch, s.q_tokens, s.kv_tokens, s.heads, s.kv_heads, s.head_dim, cached)
-    return fused_attention(place, s.op, shape)
-
-
-_FORMULAS: dict[str, _Formula] = {
-    "gemm": lambda place, s: ops.linear(place, s.op, s.m, s.k, s.n),
-    "bmm": _bmm,
-    "attention_prefill": _attention,
-    "attention_decode": _attention,
-    "attention_encoder": _attention,
-    "rmsnorm": lambda place, s: ops.norm(place, s.op, s.m, s.n, s.op),
-    "layernorm": lambda place, s: ops.norm(place, s.op, s.m, s.n, s.op),
-    "softmax": lambda place, s: ops.softmax(place, s.op, s.m, s.n),
-    "add": lambda place, s: ops.add(place, s.op, s.m, s.n),
-    "copy": lambda place, s: ops.copy(place, s.op, s.m, s.n),
-}

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from perfkit.kernel_shapes import KernelShape
-from perfkit.measuring.kernel_costs import GATED, check_op
+from perfkit.kernels.costs import GATED
+from perfkit.measuring.kernel_costs import check_timed
 
 Size: TypeAlias = tuple[int, ...]
 
@@ -28,7 +29,7 @@ def form_of(shape: KernelShape) -> Form:
     Raises:
         InvalidValue: an op that cannot be timed.
     """
-    op = check_op(shape.op)
+    op = check_timed(shape.op)
     return _FORMS[op](shape) if op in _FORMS else _activation(shape)
 
 

@@ -12,9 +12,10 @@ from itertools import cycle
 from math import prod
 from typing import Any
 
+from perfkit.kernel_shapes import LAUNCH
 from perfkit.measuring.backend import UNKNOWN_CACHE, Backend, Step, dtype_of
 from perfkit.measuring.cases import KernelCase
-from perfkit.measuring.kernel_costs import LAUNCH, check_op, cost_of
+from perfkit.measuring.kernel_costs import check_timed, cost_of
 from perfkit.measuring.kernel_forms import Form, Size, form_of
 from perfkit.units import Precision, format_quantity
 
@@ -42,7 +43,7 @@ def kernel_step(backend: Backend, case: KernelCase) -> tuple[Step, int]:
         InvalidValue: an op that has no form in torch here.
         MemoryError: its operands do not fit, on a device where trying would end the process.
     """
-    if check_op(case.shape.op) == LAUNCH:
+    if check_timed(case.shape.op) == LAUNCH:
         return _launches(backend), LAUNCHES
     form, captured = form_of(case.shape), "graph" in backend.runtimes
     copies = count_copies(backend, case, form)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfkit.counting import count_ops, execution_of, workload_of
-from perfkit.kernel_shapes import KernelShape, gemm, over_rows
+from perfkit.kernel_shapes import LAUNCH, KernelShape, gemm, over_rows
 from perfkit.measuring.cases import KernelCase
-from perfkit.measuring.kernel_costs import LAUNCH, cost_of
+from perfkit.measuring.kernel_costs import cost_of
 from perfkit.measuring.kernel_steps import kernel_step
 from perfkit.measuring.measurement import Measurement
 from perfkit.models.spec import ModelSpec

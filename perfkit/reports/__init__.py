@@ -15,6 +15,7 @@ from perfkit.errors import InvalidValue
 from perfkit.tables import Table
 
 if TYPE_CHECKING:
+    from perfkit.calibration.calibrating import CalibrationRun
     from perfkit.cost_tables.building import CostTable
     from perfkit.hardware import Device
     from perfkit.latency import Prediction
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from perfkit.totals.explaining import Explanation
     from perfkit.tracing.traced import Trace
     from perfkit.validation.judging import Validation
+    from perfkit.validation.kernel_tables import KernelPredictions
     from perfkit.validation.published import PublishedValidation
     from perfkit.views.breakdown import BreakdownView
     from perfkit.views.roofline import RooflineView
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
         | ReducedPictures
         | Validation
         | PublishedValidation
+        | KernelPredictions
+        | CalibrationRun
         | Reproduction
         | CostTable
         | Trace
@@ -67,6 +71,8 @@ _MODULES = {
     "ReducedPictures": "reduced_pictures",
     "Validation": "validation",
     "PublishedValidation": "published",
+    "KernelPredictions": "kernel_predictions",
+    "CalibrationRun": "calibration_run",
     "Reproduction": "reproduction",
     "CostTable": "cost_tables",
     "Trace": "traces",

@@ -8,9 +8,8 @@ from math import exp, log
 from statistics import median
 from typing import Any, NamedTuple
 
-from perfkit.kernel_shapes import KernelShape
+from perfkit.kernel_shapes import LAUNCH, KernelShape
 from perfkit.measuring.cases import KernelCase
-from perfkit.measuring.kernel_costs import LAUNCH
 from perfkit.measuring.measurement import Point
 from perfkit.ops import OpCost
 from perfkit.units import Precision

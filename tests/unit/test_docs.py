@@ -37,7 +37,7 @@ def shell_lines() -> list[str]:
 
 def needs_a_machine(line: str) -> bool:
     """Whether a command times this machine, reads what was timed, or needs weights."""
-    measured = re.match(r"perfkit (measure|validate|plot validation) (?!--published)", line)
+    measured = re.match(r"perfkit (measure|calibrate|validate|plot validation) (?!--published)", line)
     return bool(measured) or "--detect" in line or "this.yaml" in line or "--vision-model" in line
 
 

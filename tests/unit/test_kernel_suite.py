@@ -11,11 +11,11 @@ import pytest
 
 from perfkit.counting import count_ops, execution_of, workload_of
 from perfkit.errors import InvalidValue
-from perfkit.kernel_shapes import KernelShape, bmm, gemm, over_rows
+from perfkit.kernel_shapes import LAUNCH, KernelShape, bmm, gemm, over_rows
 from perfkit.measuring.backend import Backend, Step
 from perfkit.measuring.cases import KernelCase, PhaseCase
 from perfkit.measuring.counters import Watch
-from perfkit.measuring.kernel_costs import LAUNCH, cost_of, kernel_ops
+from perfkit.measuring.kernel_costs import cost_of, timed_ops
 from perfkit.measuring.kernel_forms import form_of
 from perfkit.measuring.kernel_steps import LAUNCHES, MOST_CALLS, MOST_COPIES, count_copies
 from perfkit.measuring.kernels import CONTEXTS, ROWS, kernel_cases, kernel_step, kernel_table
@@ -183,7 +183,7 @@ SHAPES = [
     (attention("encoder", 5, 5), (2, 4, 5, 8)),
     *(
         (over_rows(op, 3, 5), (3, 5))
-        for op in kernel_ops()
+        for op in timed_ops()
         if op not in ("gemm", "bmm", LAUNCH) and "attention" not in op
     ),
 ]
@@ -201,7 +201,7 @@ def test_a_step_makes_what_its_op_makes(shape: KernelShape, size: tuple[int, ...
 
 
 def test_every_known_op_has_a_step() -> None:
-    assert {shape.op for shape, _ in SHAPES} | {LAUNCH} == set(kernel_ops())
+    assert {shape.op for shape, _ in SHAPES} | {LAUNCH} == set(timed_ops())
 
 
 def test_products_are_those_of_a_linear_layer() -> None:

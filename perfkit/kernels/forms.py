@@ -1,0 +1,43 @@
+"""Which form of the kernel model an op has, beside products: attention of prompts, of encoders, of new tokens; rows."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from perfkit.kernel_shapes import KernelShape
+from perfkit.kernels.attention import DecodeParameters, PrefillParameters, attention_s
+from perfkit.kernels.elementwise import ElementwiseParameters, over_rows_s
+from perfkit.kernels.limits import Limits
+from perfkit.units import Amount
+
+FormParameters: TypeAlias = PrefillParameters | DecodeParameters | ElementwiseParameters
+
+PRODUCTS = "products"
+ELEMENTWISE = "elementwise"
+FORMS: dict[str, type[Any]] = {
+    "attention_prefill": PrefillParameters,
+    "attention_encoder": PrefillParameters,
+    "attention_decode": DecodeParameters,
+    ELEMENTWISE: ElementwiseParameters,
+}
+
+
+def form_of(op: str) -> str:
+    """Name of the form that times an op.
+
+    >>> form_of("bmm"), form_of("attention_decode"), form_of("rmsnorm")
+    ('products', 'attention_decode', 'elementwise')
+    """
+    if op in ("gemm", "bmm"):
+        return PRODUCTS
+    return op if op in FORMS else ELEMENTWISE
+
+
+def form_s(
+    shape: KernelShape, element_bytes: float, limits: Limits, parameters: FormParameters, *, warm: bool = True
+) -> Amount:
+    """Seconds of a kernel that is no product."""
+    if isinstance(parameters, ElementwiseParameters):
+        known = parameters if warm else parameters._replace(warm=0.0)
+        return over_rows_s(shape, element_bytes, limits, known)
+    return attention_s(shape, element_bytes, limits, parameters, warm=warm)

@@ -1,0 +1,148 @@
+"""Time of one product of matrices: tiles of the result in waves over multiprocessors, against bytes.
+
+The result (m, n) is cut into tiles; each is the work of one thread block, which runs over k, or over a part of it
+where k is split. Blocks go to multiprocessors in waves. Of all tiles and splits the fastest is taken, as libraries try
+to. With b blocks of tile (h, w) on M multiprocessors, of peak P each:
+
+    block   = 2 h w (k / s + prologue_k) (1 + load / i) / (peak P tile) + step_s k / s,  i = h w / (h + w)
+    waves   = max(1, (1 - quantisation) b / M + quantisation ceil(b / M))
+    compute = waves block (1 + lone / (1 + (b / M)^2))
+    memory  = (bytes + 4 m n s [s > 1]) / (bandwidth B), faster where what is touched stays in the L2
+    time    = start_s + min over tiles and s of (compute^overlap + memory^overlap)^(1 / overlap) + split_s [s > 1]
+
+Only + - * / ** and the larger of two, so the same lines serve one shape and arrays of them.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import NamedTuple
+
+from perfkit.kernels.limits import Limits
+from perfkit.kernels.traffic import byte_s, together
+from perfkit.ops import ceiling, maximum, minimum
+from perfkit.units import Amount
+
+TILES = (
+    (32, 64),
+    (64, 32),
+    (64, 64),
+    (64, 128),
+    (128, 64),
+    (128, 128),
+    (64, 256),
+    (256, 64),
+    (128, 256),
+    (256, 128),
+    (256, 256),
+)
+SPLITS = (1, 2, 4, 8, 16)
+PARTIAL_BYTES = 4  # partial sums are float32
+
+
+class ProductParameters(NamedTuple):
+    """What a calibration says of products on one engine.
+
+    `start_s`: a launch on an idle device, from first to last instruction. `bandwidth`: reached share of that of memory.
+    `overlap`: exponent, 1 where compute and memory add up, large where the longer hides the other. `peak`: reached
+    share of the engine's. `load`: intensity (FLOP an element) of a tile at which loading it takes as long as
+    multiplying. `quantisation`: 1 where the last wave takes as long as a full one, 0 where it takes its share.
+    `split_s`: what adding up the parts of a split k takes. `l2_rate`: share of 64 bytes a clock and multiprocessor that
+    the L2 delivers. `warm`: share of the L2 that a kernel may touch and still find what the last run of it left (how
+    the table was measured: 1 / copies of the weights that were cycled; 0 where all is cold). `step_s`: seconds an
+    element of k that a block waits, whatever its tile. `lone`: how much slower a block is which has a multiprocessor
+    for itself. `prologue_k`: elements of k that filling a block's pipeline is worth. `tiles`: what kernels of each tile
+    reach, relative to the others.
+    """
+
+    start_s: float
+    bandwidth: float
+    overlap: float
+    peak: float
+    load: float
+    quantisation: float
+    split_s: float
+    l2_rate: float
+    warm: float
+    step_s: float
+    lone: float
+    prologue_k: float
+    tiles: tuple[float, ...] = (1.0,) * len(TILES)
+
+
+class Product(NamedTuple):
+    """`batch` products of (m, k) and (k, n), whose elements have so many bytes."""
+
+    m: Amount
+    n: Amount
+    k: Amount
+    batch: Amount = 1
+    element_bytes: float = 2
+
+    @property
+    def bytes(self) -> Amount:
+        """Both factors read and the result written once."""
+        return self.element_bytes * self.batch * (self.m * self.k + self.n * self.k + self.m * self.n)
+
+
+def product_s(product: Product, limits: Limits, parameters: ProductParameters) -> Amount:
+    """Seconds that a product takes on a device.
+
+    >>> from perfkit.units import Precision
+    >>> limits = Limits(100e12, 1e12, 100, 1.5e9, 5e6)
+    >>> plain = ProductParameters(2e-6, 0.8, 16, 0.8, 0, 0, 2e-6, 0.1, 0, 0, 0, 0)
+    >>> # 2 * 4096^3 / 80e12 = 1.718 ms of compute, 3 * 2 * 4096^2 / 0.8e12 = 0.126 ms of bytes behind it, 2 us
+    >>> round(product_s(Product(4096, 4096, 4096), limits, plain) * 1e6)
+    1720
+    """
+    a_byte_s = byte_s(product.bytes, limits, parameters)
+    # Tile after tile, so that of large arrays only those of one tile are at work, and stay in the processor's cache.
+    tiles = (_Blocks(product, *each, limits, parameters) for each in zip(TILES, parameters.tiles, strict=True))
+    fastest = reduce(_faster, ([tile.compute_s(split) for split in SPLITS] for tile in tiles))
+    times = [_with_split(product, *each, a_byte_s, parameters) for each in zip(SPLITS, fastest, strict=True)]
+    return parameters.start_s + reduce(minimum, times)
+
+
+def _faster(one: list[Amount], other: list[Amount]) -> list[Amount]:
+    """Of two tiles, for each split."""
+    return [minimum(*pair) for pair in zip(one, other, strict=True)]
+
+
+def _with_split(
+    product: Product, split: int, compute: Amount, a_byte_s: Amount, parameters: ProductParameters
+) -> Amount:
+    if split == 1:
+        return together(compute, product.bytes * a_byte_s, parameters.overlap)
+    partial = PARTIAL_BYTES * product.batch * product.m * product.n * split
+    return together(compute, (product.bytes + partial) * a_byte_s, parameters.overlap) + parameters.split_s
+
+
+class _Blocks:
+    """The blocks of one tile, whatever the split."""
+
+    def __init__(
+        self,
+        product: Product,
+        tile: tuple[int, int],
+        reached: float,
+        limits: Limits,
+        parameters: ProductParameters,
+    ) -> None:
+        height, width = tile
+        loading = 1 + parameters.load * (height + width) / (height * width)
+        rate = parameters.peak * reached * limits.flops_per_s / limits.multiprocessors / loading
+        element_s = 2 * height * width / rate
+        blocks = ceiling(product.m / height) * ceiling(product.n / width) * product.batch
+        self.parameters = parameters
+        self.each = blocks / limits.multiprocessors  # unsplit, of a multiprocessor
+        self.evenly = (1 - parameters.quantisation) * self.each
+        self.squared = self.each * self.each
+        self.prologue_s = element_s * parameters.prologue_k
+        self.loop_s = product.k * (element_s + parameters.step_s)
+
+    def compute_s(self, split: int) -> Amount:
+        """All waves of blocks that each do one part of k: waves / split times block times split, for fewer steps."""
+        quantised = self.parameters.quantisation / split * ceiling(self.each * split)
+        waves = maximum(self.evenly + quantised, 1 / split)
+        lone = 1 + self.parameters.lone / split**2 / (1 / split**2 + self.squared)
+        return waves * (self.loop_s + self.prologue_s * split) * lone
