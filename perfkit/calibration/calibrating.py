@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -25,10 +25,9 @@ from perfkit.kernels.calibrations import (
     calibration_ids,
     read_bundled,
 )
-from perfkit.kernels.forms import form_of
+from perfkit.kernels.forms import PRODUCTS, form_of
 from perfkit.kernels.limits import limits_of
 from perfkit.kernels.plausibility import check_enough, check_times
-from perfkit.kernels.predicting import PRODUCTS
 from perfkit.kernels.products import Product, ProductParameters
 from perfkit.kernels.tables import KernelGroup, read_kernels
 from perfkit.units import parse_choice
@@ -110,12 +109,12 @@ def calibrate(
 
 
 def _too_few(
-    sources: Iterable[Source], engines: dict[str, list[list[Measured]]], kernels: Container[str]
+    sources: Iterable[Source], engines: dict[str, list[list[Measured]]], kernels: Iterable[str]
 ) -> Iterator[str]:
     """What was left out of the fit."""
     ops = dict.fromkeys(group.op for source in sources for group in source.table.groups)
     left_out = [f"products on the {engine} engine" for engine, sets in engines.items() if _rows(sets) < FEWEST]
-    left_out += [op for op in ops if op not in PRODUCTS and form_of(op) not in kernels]
+    left_out += [op for op in ops if form_of(op) not in (PRODUCTS, *kernels)]
     if left_out:
         yield f"not fitted, with fewer than {FEWEST} rows: {', '.join(left_out)}"
 
@@ -171,7 +170,7 @@ def _by_engine(sources: Iterable[Source]) -> dict[str, list[list[Measured]]]:
     found: dict[str, dict[str, list[Measured]]] = {}
     for source in sources:
         for group in source.table.groups:
-            if group.op in PRODUCTS:
+            if form_of(group.op) == PRODUCTS:
                 engine = source.device.product_peak(group.precision).engine
                 found.setdefault(engine, {}).setdefault(source.device.id, []).append(_measured(source, group))
     return {engine: list(devices.values()) for engine, devices in found.items()}
@@ -215,8 +214,7 @@ def _products(engines: dict[str, list[list[Measured]]], known: Sequence[Calibrat
     if not held:
         return _Products({}, {}, (), {})
     everything = held_by(list(held.values()))
-    spread = dict.fromkeys(PRODUCTS, everything.spread())
-    return _Products(fitted, held, (everything.error("gemm"),), spread)
+    return _Products(fitted, held, (everything.error(PRODUCTS),), {PRODUCTS: everything.spread()})
 
 
 # --- how good it is

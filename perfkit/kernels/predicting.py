@@ -5,12 +5,10 @@ from __future__ import annotations
 from perfkit.hardware import Device
 from perfkit.kernel_shapes import KernelShape
 from perfkit.kernels.calibrations import Calibration
-from perfkit.kernels.forms import form_of, form_s
+from perfkit.kernels.forms import PRODUCTS, form_of, form_s
 from perfkit.kernels.limits import limits_of
 from perfkit.kernels.products import Product, product_s
 from perfkit.units import Amount, Precision
-
-PRODUCTS = ("gemm", "bmm")
 
 
 def expected_s(
@@ -33,8 +31,8 @@ def expected_s(
     >>> seconds > 2 * 4096**3 / 125e12  # no faster than the roofline
     True
     """
-    if shape.op not in PRODUCTS:
-        form = calibration.forms.get(form_of(shape.op))
+    if (name := form_of(shape.op)) != PRODUCTS:
+        form = calibration.forms.get(name)
         return (
             None if form is None else form_s(shape, precision.bits / 8, limits_of(device, precision), form, warm=warm)
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import perfkit
 from perfkit.calibration.calibrating import CalibrationRun, RangeErrors
+from perfkit.calibration.fitting import RANGES
 from perfkit.kernels.calibrations import Calibration
 from perfkit.tables import Column, Table
 
@@ -66,10 +67,7 @@ def _title(run: CalibrationRun) -> str:
 
 
 def _range(errors: RangeErrors) -> str:
-    return f"{errors.first}-{errors.last}" if errors.last < OPEN_END else f"{errors.first} and more"
-
-
-OPEN_END = 10**7
+    return f"{errors.first} and more" if errors.last == RANGES[-1][1] else f"{errors.first}-{errors.last}"
 
 
 def _notes(run: CalibrationRun) -> Iterator[str]:

@@ -32,8 +32,9 @@ from perfkit.kernels.calibrations import (
     write_calibration,
 )
 from perfkit.kernels.costs import cost_of_shape
+from perfkit.kernels.forms import PRODUCTS
 from perfkit.kernels.limits import Limits, limits_of
-from perfkit.kernels.predicting import PRODUCTS, expected_s
+from perfkit.kernels.predicting import expected_s
 from perfkit.kernels.products import TILES, Product, ProductParameters, product_s
 from perfkit.roofline import engines_of, time_ops
 from perfkit.units import Precision
@@ -324,7 +325,7 @@ def test_parameters_are_within_their_bounds(name: str) -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_errors_and_spreads_can_be(name: str) -> None:
     found = read_bundled(name)
-    assert set(found.spread) <= {*PRODUCTS, *found.forms}
+    assert set(found.spread) <= {PRODUCTS, *found.forms}
     for error in found.errors:
         assert found.spread_of(error.op), error.op
         assert 0 < error.mape <= error.p90 < 1
