@@ -39,12 +39,17 @@ class Figure(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """Dense peak rate of an engine (tensor or vector) for products in `precision`, summed in `accumulate`."""
+    """Dense peak rate of an engine (tensor or vector) for products in `precision`, summed in `accumulate`.
+
+    `sustained`: rate of large products that others measured, where the board's power or its issue of instructions holds
+    them well below the peak; None where nobody did, or where the peak is near. It enters expected times only.
+    """
 
     engine: str
     precision: Precision
     accumulate: str
     rate: Figure
+    sustained: Figure | None = None
 
     @property
     def known(self) -> bool:
@@ -347,7 +352,8 @@ def _peaks(top: Section, sources: dict[str, str]) -> tuple[Peak, ...]:
         key = (engine, precision, accumulate)
         if key in peaks:
             raise InvalidSpec(f"{section.where}: {' '.join(key)} is given twice")
-        peaks[key] = Peak(engine, Precision(precision), accumulate, _figure(section, _RATES, sources))
+        sustained = _optional_figure(section, "sustained", _RATES, sources)
+        peaks[key] = Peak(engine, Precision(precision), accumulate, _figure(section, _RATES, sources), sustained)
     if not peaks:
         raise InvalidSpec(f"{top.where}: peaks is empty: a device has at least one rate")
     return tuple(peaks.values())

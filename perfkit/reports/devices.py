@@ -126,6 +126,8 @@ def _figures(device: Device) -> Iterator[tuple[str, str, Figure]]:
     """Name, SI unit and figure."""
     for peak in device.peaks:
         yield f"{peak.engine} {peak.precision} (sum {peak.accumulate}, dense)", "FLOP/s", peak.rate
+        if peak.sustained:
+            yield f"{peak.engine} {peak.precision}, sustained by large products", "FLOP/s", peak.sustained
     yield "memory capacity", "B", device.capacity
     yield "memory bandwidth", "B/s", device.bandwidth
     yield from ((f"rate of large {p} products", "FLOP/s", figure) for p, figure in device.gemm.items())
@@ -166,6 +168,7 @@ def document(device: Device) -> dict[str, Any]:
                 "accumulate": peak.accumulate,
                 "dense": True,
                 "flops_per_s": peak.rate.value,
+                "sustained_flops_per_s": _value(peak.sustained),
                 **_origin(device, peak.rate),
             }
             for peak in device.peaks

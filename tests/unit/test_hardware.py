@@ -508,6 +508,20 @@ def test_measured_rates_of_large_products_are_read(card):
     assert load_device(card(MINIMAL)).gemm == {}
 
 
+def test_a_sustained_rate_is_read_with_its_peak(card):
+    sustained = "sustained: {value: 61, unit: TFLOP/s, source: tried, note: hot}"
+    text = MINIMAL.replace("unit: TFLOP/s}", f"unit: TFLOP/s, {sustained}}}") + "sources: {tried: my desk}\n"
+    peak = load_device(card(text)).product_peak(Precision.FP16)
+    assert (peak.flops_per_s, peak.sustained.value, peak.sustained.note) == (100e12, 61e12, "hot")
+    assert load_device(card(MINIMAL)).product_peak(Precision.FP16).sustained is None
+
+
+@pytest.mark.parametrize("device", device_ids())
+def test_sustained_rates_are_below_their_peaks(device):
+    for peak in load_device(device).peaks:
+        assert peak.sustained is None or 0.3 * peak.flops_per_s < peak.sustained.value < peak.flops_per_s
+
+
 def test_a_file_is_neither_alias_nor_id(card):
     choice = choose_device(card(MINIMAL))
     assert not choice.is_alias
