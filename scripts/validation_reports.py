@@ -12,6 +12,8 @@ from pathlib import Path
 
 from perfkit import validate
 from perfkit.charts.validation import draw_validation
+from perfkit.measuring.cases import PhaseCase
+from perfkit.measuring.schema import read_measurement
 from perfkit.validation.judging import Validation
 from perfkit.validation.published import published
 from scripts.pages import ROOT, page, text_of
@@ -29,8 +31,13 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 
 def machines() -> list[Path]:
-    """Folders of measured machines."""
-    return sorted(path for path in MEASURED.iterdir() if path.is_dir())
+    """Folders of machines on which a model was measured, and not its kernels alone."""
+    return sorted(path for path in MEASURED.iterdir() if path.is_dir() and _has_phases(path))
+
+
+def _has_phases(folder: Path) -> bool:
+    measurements = (read_measurement(file) for file in folder.glob("*.json"))
+    return any(isinstance(point.case, PhaseCase) for found in measurements for point in found.points)
 
 
 def judge(folder: Path) -> Validation:

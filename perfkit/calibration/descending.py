@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STEP = 1e-3  # of the derivatives
 MOST_STEPS = 60
+ENOUGH = 1e-4  # share by which a step must still lower the cost, or move
 
 
 def descend(
@@ -42,6 +43,8 @@ def descend(
         loss="soft_l1",
         diff_step=STEP,
         x_scale=scale,
+        ftol=ENOUGH,
+        xtol=ENOUGH,
         max_nfev=MOST_STEPS,
     )
     return float(found.cost), _values(parameters, found.x)

@@ -1,6 +1,6 @@
 """Parameters of the kernel model from measured products, near those of other devices where rows are few.
 
-Misfit of a row: log(model / measured) / NOISE, weighed so that each range of m counts alike (`descending` has what is
+Misfit of a row: log(model / measured) / CLOSE, weighed so that each range of m counts alike (`descending` has what is
 minimised). Deterministic: no random number is drawn.
 """
 
@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from perfkit.calibration.descending import descend
 from perfkit.calibration.parameters import ALL, PRODUCTS, STARTS, TILE
+from perfkit.calibration.thinning import evenly
 from perfkit.errors import InvalidValue
 from perfkit.kernels.limits import Limits
 from perfkit.kernels.products import Product, ProductParameters, product_s
+from perfkit.units import Amount
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-NOISE = 0.07  # what repeats and library versions differ by
+CLOSE = 0.05  # what repeats and library versions differ by, at the least
 FEWEST = 10
-MOST = 1000  # rows of a set that a fit looks at: more say no more, and take longer
+LOOKED_AT = 1000  # rows of a set: more say no more, and take longer
+NOISE, MOST = 0.07, 1000  # the same two of other kernels, which differ more and are quicker
 MANY = 200  # rows from which on tiles are fitted too
 LOOSE = 3.0  # prior's spread is so many times wider where there are MANY rows
 RANGES = ((1, 16), (17, 128), (129, 512), (513, 1536), (1537, 4096), (4097, 10**7))  # of m
@@ -41,14 +44,12 @@ class Measured(NamedTuple):
 
     def take(self, which: ndarray) -> Measured:
         """Some of the rows, by their numbers or by a mask."""
-        m, n, k, batch, size = self.products
-        return Measured(
-            Product(m[which], n[which], k[which], _part(batch, which), size), self.seconds[which], self.limits
-        )
+        sizes = {name: _part(getattr(self.products, name), which) for name in ("m", "n", "k", "batch")}
+        return Measured(self.products._replace(**sizes), self.seconds[which], self.limits)
 
 
-def _part(batch: object, which: ndarray) -> object:
-    return batch[which] if hasattr(batch, "shape") else batch  # type: ignore[index]  # one number stands for all
+def _part(size: Amount, which: ndarray) -> Amount:
+    return size[which] if hasattr(size, "shape") else size  # one number stands for all
 
 
 def range_weights(sizes: ndarray, ends: Sequence[float] = M_ENDS) -> ndarray:
@@ -73,12 +74,13 @@ def fit_products(sets: Sequence[Measured], priors: Sequence[ProductParameters] =
 def fit_near(sets: Sequence[Measured], priors: Sequence[ProductParameters] = ()) -> ProductParameters:
     """Parameters that fit measured products best, near the one of `priors` that they agree with most.
 
-    A set counts by its rows, of which MOST are looked at. With MANY rows, which need no prior, or without one, the fit
-    begins at STARTS and moves LOOSE times as freely. Without any row it stays where it begins, at the first.
+    Of each set about LOOKED_AT rows are seen, so that long tables of a device weigh alike. With MANY rows, which need no
+    prior, or without one, the fit begins at STARTS and moves LOOSE times as freely. Without any row it stays where it
+    begins, at the first.
     """
     if not sets:
         return (priors or STARTS)[0]
-    some = [_thinned(each) for each in sets]
+    some = [each.take(evenly(each.products.m, LOOKED_AT)) for each in sets]
     many = sum(each.rows for each in sets) >= MANY
     starts, spread = (STARTS, LOOSE) if many or not priors else (priors, 1.0)
     found = [_descend(some, start, spread, tiles=False) for start in starts]
@@ -92,14 +94,6 @@ def _check(sets: Sequence[Measured], rows: int) -> None:
     shapes = {shape for each in sets for shape in zip(*(part.tolist() for part in each.products[:3]), strict=True)}
     if len(shapes) < 2:
         raise InvalidValue("all products have one shape, which cannot determine a fit")
-
-
-def _thinned(measured: Measured) -> Measured:
-    """Every so manieth row by m, so that MOST at the most are left and every m keeps its share."""
-    import numpy
-
-    step = -(-measured.rows // MOST)
-    return measured if step == 1 else measured.take(numpy.argsort(measured.products.m, kind="stable")[::step])
 
 
 def _descend(
@@ -123,7 +117,7 @@ def _misfit(measured: Measured, parameters: ProductParameters) -> ndarray:
     import numpy
 
     ratio = product_s(measured.products, measured.limits, parameters) / measured.seconds
-    misfit: ndarray = numpy.log(ratio) / NOISE * numpy.sqrt(range_weights(measured.products.m))
+    misfit: ndarray = numpy.log(ratio) / CLOSE * numpy.sqrt(range_weights(measured.products.m))
     return misfit
 
 

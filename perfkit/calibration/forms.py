@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perfkit.calibration import parameters as known
 from perfkit.calibration.descending import descend
 from perfkit.calibration.fitting import FEWEST, LOOSE, M_ENDS, MANY, MOST, NOISE, range_weights
-from perfkit.calibration.judging import FOLDS, Held, held_by
+from perfkit.calibration.judging import FOLDS, Held
 from perfkit.calibration.parameters import Parameter
+from perfkit.calibration.thinning import evenly
 from perfkit.hardware import Device
 from perfkit.kernel_shapes import KernelShape
-from perfkit.kernels.calibrations import Calibration, FitError, Spread
 from perfkit.kernels.forms import ELEMENTWISE, FormParameters, form_of, form_s
 from perfkit.kernels.limits import Limits, limits_of
 from perfkit.kernels.tables import KernelGroup, KernelTable
@@ -103,10 +103,7 @@ def fit_form(form: Form, sets: Sequence[Timed], priors: Sequence[FormParameters]
 
 
 def _thinned(form: Form, timed: Timed) -> Timed:
-    import numpy
-
-    step = -(-timed.rows // MOST)
-    return timed if step == 1 else timed.take(numpy.argsort(form.size(timed.shape), kind="stable")[::step])
+    return timed if timed.rows <= MOST else timed.take(evenly(form.size(timed.shape), MOST))
 
 
 def _descend(form: Form, sets: Sequence[Timed], start: FormParameters, spread: float) -> tuple[float, FormParameters]:
@@ -179,45 +176,24 @@ class Source(NamedTuple):
     table: KernelTable
     device: Device
 
-
-class Fits(NamedTuple):
-    """Parameters by form; errors by op and spreads by form, of rows kept out of the fit."""
-
-    fitted: dict[str, FormParameters]
-    errors: tuple[FitError, ...]
-    spread: dict[str, Spread]
+    @property
+    def kin(self) -> str:
+        """What is judged together: the family, else the device."""
+        return self.device.family or self.device.id
 
 
 def kernels_by_form(sources: Iterable[Source]) -> dict[str, list[list[Timed]]]:
-    """Kernels that are no products, by form and device; only forms that have as many rows as a fit needs."""
+    """Kernels that are no products, by form and family; only forms that have as many rows as a fit needs."""
     found: dict[str, dict[str, list[Timed]]] = {}
     for source in sources:
         for group in source.table.groups:
             if (name := form_of(group.op)) in FORMS:
-                found.setdefault(name, {}).setdefault(source.device.id, []).append(_timed(source, group))
-    rows = {name: sum(each.rows for sets in devices.values() for each in sets) for name, devices in found.items()}
-    return {name: list(devices.values()) for name, devices in found.items() if rows[name] >= FEWEST}
+                found.setdefault(name, {}).setdefault(source.kin, []).append(_timed(source, group))
+    rows = {name: sum(each.rows for sets in families.values() for each in sets) for name, families in found.items()}
+    return {name: list(families.values()) for name, families in found.items() if rows[name] >= FEWEST}
 
 
 def _timed(source: Source, group: KernelGroup) -> Timed:
     assert source.table.measured_s is not None  # noqa: S101  # checked when it was read
     seconds = source.table.measured_s[group.places]
     return Timed(group.shape, group.precision.bits / 8, seconds, limits_of(source.device, group.precision))
-
-
-def fit_forms(kernels: Mapping[str, list[list[Timed]]], known: Sequence[Calibration]) -> Fits:
-    """Each form fitted, and held against rows that a fit did not see: of one device other cells, of several others."""
-    fits = Fits({}, (), {})
-    for name, devices in kernels.items():
-        form, sets = FORMS[name], [each for own in devices for each in own]
-        priors = [c.forms[name] for c in known if name in c.forms]
-        held = leave_one_out(form, devices) if len(devices) > 1 else cross_validate(form, sets, priors)
-        fits.fitted[name] = fit_form(form, sets, priors)
-        fits.spread[name] = held_by(held).spread()
-        fits = fits._replace(errors=(*fits.errors, *_errors(sets, held)))
-    return fits
-
-
-def _errors(sets: Sequence[Timed], held: Sequence[Held]) -> Iterator[FitError]:
-    for op in dict.fromkeys(each.shape.op for each in sets):
-        yield held_by([one for one, each in zip(held, sets, strict=True) if each.shape.op == op]).error(op)

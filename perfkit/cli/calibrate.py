@@ -13,7 +13,7 @@ from perfkit.errors import InvalidValue
 
 
 @click.command("calibrate")
-@click.argument("files", metavar="FILE.csv...", nargs=-1, required=True)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--gpu", "gpus", required=True, multiple=True, metavar="NAME", help="What was measured: of each FILE, or of all."
 )
@@ -26,15 +26,16 @@ def command(
 ) -> None:
     """Fit the kernel model to measured kernels, and show how far it is off.
 
-    FILE.csv (or .csv.gz) is a table of kernels with measured_s, as `perfkit measure --suite kernels` writes one and
-    `perfkit kernels` reads it; products, attention and element-wise kernels are fitted, from 10 rows up. The fit begins
-    at what is known of other devices and stays near it where rows are few. Errors are those of rows that a fit did not
-    see: of one device by the rows of other sizes, of several by the other devices. The same files give the same
-    calibration.
+    FILE is what `perfkit measure --suite kernels` writes: the table (.csv, or .csv.gz), which `perfkit kernels` reads
+    too, or the measurement (.json), whose kernels are taken and whose phases are not. Products, attention and
+    element-wise kernels are fitted, from 10 rows of 3 shapes up. The fit begins at what is known of other devices and
+    stays near it where rows are few. Errors are those of rows that a fit did not see: of one family by the rows of
+    other sizes, of several by the other families. The same files give the same calibration.
 
     \b
-    Example:
+    Examples:
       perfkit calibrate kernels.csv --gpu a100 --output a100.yaml
+      perfkit calibrate kernels.json --gpu a100 --output a100.yaml
     """
     from perfkit.calibration.calibrating import calibrate
     from perfkit.kernels.calibrations import write_calibration

@@ -11,13 +11,14 @@ share tiles (`packed`). With g = heads / kv_heads, M multiprocessors and the pea
     longest = block_s + steps step
     compute = max(longest, blocks / M (block_s + mean step) + tail longest)
     read    = queries, output, keys and values once, and keys and values again, by each tile, times reread
-    time    = start_s + (cache: keys and values read and written, where causal) + (compute^4 + memory^4)^(1/4)
+    cache   = keys and values read and written, where causal
+    time    = start_s + (128 / min(head_dim, 128))^narrow (cache + (compute^4 + memory^4)^(1/4))
 
 One new token against the cache: each key head of each sequence is a block, or s of them where the keys are split.
 
-    blocks  = max(1, batch s (packed kv_heads + (1 - packed) heads) / M) block_s
-    load    = max(1, batch s kv_heads / M) 2 element_bytes head_dim ceil(keys / s) / (block_bytes clock)
-    time    = start_s + min over s of ((blocks + load)^2 + memory^2)^(1/2) + split_s [s > 1]
+    waves   = max(1, batch s (packed kv_heads + (1 - packed) heads) / M)
+    blocks  = waves (block_s + 2 element_bytes head_dim ceil(keys / s) / (block_bytes clock))
+    time    = start_s + min over s of (blocks^2 + memory^2)^(1/2) + split_s [s > 1]
 
 memory is bytes at what memory or the L2 deliver (`traffic`). Only + - * / ** and the larger of two, so the same lines
 serve one shape and arrays of them.
@@ -40,7 +41,9 @@ STEP_KEYS = 64
 SPLITS = (1, 2, 4, 8)
 PREFILL_OVERLAP, DECODE_OVERLAP = 4, 2
 EXPONENTIALS = 16  # a clock of a multiprocessor
+WIDE = 128  # of a head, from which on kernels reach their rates
 BARE = 0.6  # of heads of 128, where other shares fit as well
+NARROW = 0.3
 
 
 class PrefillParameters(NamedTuple):
@@ -51,7 +54,8 @@ class PrefillParameters(NamedTuple):
     `bandwidth`: reached share of that of memory. `l2_rate`: share of 64 bytes a clock and multiprocessor that the L2
     delivers. `warm`: share of the L2 that a kernel may touch and still find there. `packed`: 1 where the query heads
     of a key head share tiles, 0 where each has its own. `reread`: share of the keys and values that the tiles of a
-    head, beyond reading them once, each fetch again. `bare`: share of the exponentials that no product hides.
+    head, beyond reading them once, each fetch again. `bare`: share of the exponentials that no product hides. `narrow`:
+    exponent, 0 where heads below 128 reach the same rates, 1 where half as wide ones take twice as long.
     """
 
     start_s: float
@@ -64,6 +68,7 @@ class PrefillParameters(NamedTuple):
     packed: float
     reread: float = 0.0
     bare: float = BARE
+    narrow: float = NARROW
 
 
 class DecodeParameters(NamedTuple):
@@ -127,7 +132,8 @@ def _prefill_s(s: Any, element_bytes: float, limits: Limits, p: PrefillParameter
     a_byte_s = byte_s(touched, limits, p)
     compute = _blocks_s(s, steps, mean, limits, p)
     cache_s = 2 * keys * a_byte_s if causal and writes_cache else 0.0  # read once, written once
-    return p.start_s + cache_s + together(compute, (touched + again) * a_byte_s, PREFILL_OVERLAP)
+    slower = (WIDE / minimum(s.head_dim, WIDE)) ** p.narrow
+    return p.start_s + slower * (cache_s + together(compute, (touched + again) * a_byte_s, PREFILL_OVERLAP))
 
 
 def _blocks_s(s: Any, steps: Amount, mean: Amount, limits: Limits, p: PrefillParameters) -> Amount:
@@ -166,9 +172,9 @@ def _decode_s(s: Any, element_bytes: float, limits: Limits, p: DecodeParameters)
 def _with_split(
     s: Any, split: int, element_bytes: float, memory_s: Amount, limits: Limits, p: DecodeParameters
 ) -> Amount:
-    each = s.batch * split / limits.multiprocessors
-    blocks_s = maximum(each * (p.packed * s.kv_heads + (1 - p.packed) * s.heads), 1) * p.block_s
+    heads = p.packed * s.kv_heads + (1 - p.packed) * s.heads
+    waves = maximum(s.batch * split * heads / limits.multiprocessors, 1)
     read = 2 * element_bytes * s.head_dim * ceiling(s.kv_tokens / split)
-    load_s = maximum(each * s.kv_heads, 1) * read / (p.block_bytes * limits.clock_hz)
-    time = together(blocks_s + load_s, memory_s, DECODE_OVERLAP)
+    blocks_s = waves * (p.block_s + read / (p.block_bytes * limits.clock_hz))
+    time = together(blocks_s, memory_s, DECODE_OVERLAP)
     return time if split == 1 else time + p.split_s

@@ -1,13 +1,14 @@
 """Calibrations: parameters of the kernel model, of one device or of a family, read from and written to YAML.
 
 A device takes its own; else its family's; else the cautious default, fitted on the families that there is data for.
+What one of these lacks, an engine or a form of kernel, is borrowed from the next.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from perfkit.documents import Section, read_yaml, shown
 from perfkit.errors import InvalidSpec, InvalidValue
 from perfkit.files import write_whole
 from perfkit.hardware import Device, specs_folder
-from perfkit.kernels.forms import FORMS, FormParameters, form_of
+from perfkit.kernels.forms import FORMS, FormParameters, kind_of
 from perfkit.kernels.products import TILES, ProductParameters
 
 ENGINES = ("tensor", "vector")
@@ -62,7 +63,8 @@ class Calibration:
 
     `id`: its file's name. `device` or `family`: what it was fitted for, neither for the cautious default. `fitted_on`:
     the tables; `command`: what made it. `products`: by engine (tensor, vector); `forms`: by name, of kernels
-    that are no products. `errors` and `spread`: of rows kept out of the fit, by op or form.
+    that are no products. `errors` and `spread`: of rows kept out of the fit, by op or kind. `borrowed`: what it took
+    from others, engine or form -> their id.
     """
 
     id: str
@@ -75,10 +77,11 @@ class Calibration:
     forms: Mapping[str, FormParameters] = field(default_factory=dict)
     errors: tuple[FitError, ...] = ()
     spread: Mapping[str, Spread] = field(default_factory=dict)
+    borrowed: Mapping[str, str] = field(default_factory=dict)
 
-    def spread_of(self, op: str) -> Spread | None:
-        """That of the op, else that of its form; None where none is known."""
-        return self.spread.get(op) or self.spread.get(form_of(op))
+    def spread_of(self, op: str, engine: str = "") -> Spread | None:
+        """That of the op, else that of its kind, of products on `engine`; None where none is known."""
+        return self.spread.get(op) or self.spread.get(kind_of(op, engine))
 
     def check_device(self, device: Device) -> None:
         """Refuse a calibration of another device or family.
@@ -104,16 +107,42 @@ def calibration_ids() -> list[str]:
 
 
 def calibration_for(device: Device) -> Calibration:
-    """The device's own calibration, else that of its family, else the cautious default.
+    """The device's own calibration, else that of its family, else the cautious default; what it lacks from the next.
 
     >>> from perfkit.hardware import load_device
     >>> calibration_for(load_device("l40s")).id, calibration_for(load_device("mi300x")).id
     ('l40s', 'cautious')
     """
-    for name in (device.id, device.family, CAUTIOUS):
-        if name and os.path.isfile(calibrations_folder() / f"{name}.yaml"):
-            return read_bundled(name)
-    raise InvalidSpec(f"{calibrations_folder()}: {CAUTIOUS}.yaml is missing")
+    first, *others = _chain(device)
+    return _completed(first, others)
+
+
+def complete(calibration: Calibration, device: Device) -> Calibration:
+    """A calibration with what it lacks for `device`: from the device's own, its family's, or the cautious default."""
+    return _completed(calibration, _chain(device))
+
+
+def _chain(device: Device) -> list[Calibration]:
+    """Own, family's, cautious: those that there are."""
+    names = [device.id, device.family] if device.file is None else [device.family]  # a file's id may be anything
+    found = [name for name in names if name and os.path.isfile(calibrations_folder() / f"{name}.yaml")]
+    if not os.path.isfile(calibrations_folder() / f"{CAUTIOUS}.yaml"):
+        raise InvalidSpec(f"{calibrations_folder()}: {CAUTIOUS}.yaml is missing")
+    return [read_bundled(name) for name in (*found, CAUTIOUS)]
+
+
+def _completed(calibration: Calibration, others: Iterable[Calibration]) -> Calibration:
+    for other in others:
+        lacking = [name for name in other.products if name not in calibration.products]
+        lacking += [name for name in other.forms if name not in calibration.forms]
+        calibration = replace(
+            calibration,
+            products={**other.products, **calibration.products},
+            forms={**other.forms, **calibration.forms},
+            spread={**other.spread, **calibration.spread},
+            borrowed={**dict.fromkeys(lacking, other.id), **calibration.borrowed},
+        )
+    return calibration
 
 
 @lru_cache(maxsize=32)

@@ -33,6 +33,16 @@ def form_of(op: str) -> str:
     return op if op in FORMS else ELEMENTWISE
 
 
+def kind_of(op: str, engine: str) -> str:
+    """What errors and spreads are stated of: products of each engine, other kernels by their form.
+
+    >>> kind_of("bmm", "tensor"), kind_of("softmax", "tensor")
+    ('tensor products', 'elementwise')
+    """
+    form = form_of(op)
+    return f"{engine} {PRODUCTS}" if form == PRODUCTS else form
+
+
 def form_s(
     shape: KernelShape, element_bytes: float, limits: Limits, parameters: FormParameters, *, warm: bool = True
 ) -> Amount:

@@ -1,7 +1,8 @@
-"""What the kernel model knows of a device: figures of its datasheet, for products in one precision."""
+"""What the kernel model knows of a device: figures of its file, for products in one precision."""
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from perfkit.errors import InvalidSpec
@@ -13,7 +14,8 @@ class Limits(NamedTuple):
     """Rates and sizes of a device: what no kernel exceeds.
 
     `flops_per_s` of the engine that multiplies in a precision, `bytes_per_s` of memory, `multiprocessors`, their
-    `clock_hz`, and the capacity of the last cache level, `l2_bytes`.
+    `clock_hz`, and the capacity of the last cache level, `l2_bytes`. `sustained_flops_per_s`: what power or issue
+    leaves to large products of that engine, infinite where nobody measured it.
     """
 
     flops_per_s: float
@@ -21,6 +23,7 @@ class Limits(NamedTuple):
     multiprocessors: int
     clock_hz: float
     l2_bytes: float
+    sustained_flops_per_s: float = inf
 
 
 def limits_of(device: Device, precision: Precision) -> Limits:
@@ -33,14 +36,16 @@ def limits_of(device: Device, precision: Precision) -> Limits:
     >>> from perfkit.hardware import load_device
     >>> limits_of(load_device("v100"), Precision.FP16)
     Limits(flops_per_s=125000000000000.0, bytes_per_s=900000000000.0, multiprocessors=80, clock_hz=1530000000.0,
-        l2_bytes=6000000.0)
+        l2_bytes=6000000.0, sustained_flops_per_s=inf)
     """
+    peak = device.product_peak(precision)
     return Limits(
-        device.product_peak(precision).flops_per_s,
+        peak.flops_per_s,
         device.bytes_per_s,
         int(_known(device, "sm_count", device.sm_count)),
         _known(device, "clock", _clock(device)),
         _known(device, "l2", device.l2),
+        inf if peak.sustained is None or peak.sustained.value is None else peak.sustained.value,
     )
 
 

@@ -15,9 +15,13 @@ from perfkit.ops import maximum
 from perfkit.roofline import engines_of
 
 LEAST_ROWS = 10
+LEAST_SHAPES = 3  # start, memory and compute: fewer do not tell them apart
 # How much faster than the printed limits a time may be: clocks above the printed boost, the grain of a timer.
 FASTEST = 1.15
 MOST_DOUBTFUL = 0.05  # of all rows
+# How much slower than what a kernel needs at least half of all rows may be: a unit other than seconds is slower yet.
+SLOWEST = 30.0
+LONGEST_START_S = 100e-6  # of a kernel, the host's time within
 LOADED_BYTES_PER_CLOCK = 128  # a multiprocessor loads no more, be it from its own cache
 
 
@@ -32,7 +36,7 @@ def check_measured(table: KernelTable, device: Device) -> Checked:
     """A table that a fit may be made of.
 
     Raises:
-        InvalidSpec: nothing measured, fewer than LEAST_ROWS rows, one shape only, or a time that cannot be.
+        InvalidSpec: nothing measured, fewer than LEAST_ROWS rows or LEAST_SHAPES shapes, or a time that cannot be.
         UnsupportedPrecision: the device lacks the engine of a row.
     """
     check_enough([table])
@@ -43,7 +47,7 @@ def check_enough(tables: Sequence[KernelTable]) -> None:
     """Refuse tables that together cannot determine a fit.
 
     Raises:
-        InvalidSpec: one of them without measured times, fewer than LEAST_ROWS rows, or one shape only.
+        InvalidSpec: one of them without measured times, fewer than LEAST_ROWS rows or LEAST_SHAPES shapes.
     """
     files = ", ".join(table.file for table in tables)
     for table in tables:
@@ -52,10 +56,12 @@ def check_enough(tables: Sequence[KernelTable]) -> None:
     groups = [group for table in tables for group in table.groups]
     rows = sum(len(group.places) for group in groups)
     if rows < LEAST_ROWS:
-        raise InvalidSpec(f"{files}: {rows} rows of kernels; a fit needs at least {LEAST_ROWS}")
-    shapes = {shape for group in groups for shape in _shapes(group)}
-    if len(shapes) == 1:
-        raise InvalidSpec(f"{files}: all {rows} rows are of one shape ({_label(*shapes)}); a fit needs several")
+        raise InvalidSpec(f"{files}: {rows} row{'s' * (rows != 1)} of kernels; a fit needs at least {LEAST_ROWS}")
+    shapes = dict.fromkeys(shape for group in groups for shape in shapes_of(group))
+    if len(shapes) < LEAST_SHAPES:
+        named = ", ".join(_label(shape) for shape in shapes)
+        count = "one shape" if len(shapes) == 1 else f"{len(shapes)} shapes"
+        raise InvalidSpec(f"{files}: all {rows} rows are of {count} ({named}); a fit needs at least {LEAST_SHAPES}")
 
 
 def check_possible(table: KernelTable, device: Device) -> None:
@@ -88,7 +94,7 @@ def check_times(table: KernelTable, device: Device) -> Checked:
         memory_s = _bounds(table, group, device).memory_s
         doubtful = memory_s > FASTEST * table.measured_s[group.places]
         doubts.append((group, memory_s, doubtful))
-        kept.append(_select(group, ~doubtful))
+        kept.append(group.take(~doubtful))
     count = int(sum(doubtful.sum() for _, _, doubtful in doubts))
     if count > MOST_DOUBTFUL * len(table.rows):
         for group, memory_s, _ in doubts:
@@ -99,14 +105,33 @@ def check_times(table: KernelTable, device: Device) -> Checked:
     )
 
 
+def check_unit(table: KernelTable, device: Device) -> None:
+    """Refuse a table most of whose times are so long that they are of another unit, or of another device.
+
+    Raises:
+        InvalidSpec: more than half of them SLOWEST times longer than what `device` and a slow start need.
+    """
+    slow: list[int] = []
+    for group in table.groups if table.measured_s is not None else ():
+        needed_s = _bounds(table, group, device).all_s + LONGEST_START_S
+        measured_s = table.measured_s[group.places]  # type: ignore[index]
+        slow += group.places[measured_s > SLOWEST * needed_s].tolist()
+    if 2 * len(slow) > len(table.rows):
+        raise InvalidSpec(
+            f"{table.where(min(slow))}: {len(slow)} of {len(table.rows)} rows, this one first, took more than "
+            f"{SLOWEST:g} times as long as {device.id} and a slow start need: {MEASURED} must be seconds on that device"
+        )
+
+
 # --- bounds
 
 
 class _Bounds(NamedTuple):
-    """Seconds that no kernel is faster than, wherever its bytes are, and with what the cache cannot hold in memory."""
+    """Seconds that no kernel is faster than: wherever its bytes are, with what no cache holds in memory, with all."""
 
     least_s: Any
     memory_s: Any
+    all_s: Any
 
 
 def _bounds(table: KernelTable, group: KernelGroup, device: Device) -> _Bounds:
@@ -122,7 +147,8 @@ def _bounds(table: KernelTable, group: KernelGroup, device: Device) -> _Bounds:
     load_s = cost.bytes / _load_rate(device)
     cached = device.l2.value if device.l2 else None
     beyond = cost.bytes - cached if cached is not None else 0 * cost.bytes
-    return _Bounds(maximum(compute_s, load_s), beyond / device.bytes_per_s)
+    least_s = maximum(compute_s, load_s)
+    return _Bounds(least_s, beyond / device.bytes_per_s, maximum(least_s, cost.bytes / device.bytes_per_s))
 
 
 def _load_rate(device: Device) -> float:
@@ -141,7 +167,7 @@ def _check_bound(table: KernelTable, group: KernelGroup, device: Device, least_s
     first = int(wrong.argmax())
     more = max(int(wrong.sum()), limit) - 1
     raise InvalidSpec(
-        f"{table.where(group.places[first])}: {_label(next(_shapes(_select(group, [first]))))} in {group.precision} "
+        f"{table.where(group.places[first])}: {_label(next(shapes_of(group.take([first]))))} in {group.precision} "
         f"took {measured_s[first]:.3g} s, {least_s[first] / measured_s[first]:.3g} times faster than "
         f"{device.id} can ({least_s[first]:.3g} s): {MEASURED} must be seconds on that device"
         + (f"; {more} more such row{'s' * (more > 1)}" if more else "")
@@ -164,12 +190,8 @@ def _left_out(
 # --- shapes
 
 
-def _select(group: KernelGroup, which: Any) -> KernelGroup:
-    sizes = {name: getattr(group.shape, name)[which] for name in sizes_of(group.op)}
-    return group._replace(shape=group.shape._replace(**sizes), places=group.places[which])
-
-
-def _shapes(group: KernelGroup) -> Iterator[tuple[Any, ...]]:
+def shapes_of(group: KernelGroup) -> Iterator[tuple[Any, ...]]:
+    """Op and sizes of each row."""
     sizes = [getattr(group.shape, name).tolist() for name in sizes_of(group.op)]
     return zip([group.op] * len(group.places), *sizes, strict=True)
 

@@ -6,16 +6,25 @@ to. With b blocks of tile (h, w) on M multiprocessors, of peak P each:
 
     block   = 2 h w (k / s + prologue_k) (1 + load / i) / (peak P tile) + step_s k / s,  i = h w / (h + w)
     waves   = max(1, (1 - quantisation) b / M + quantisation ceil(b / M))
-    compute = waves block (1 + lone / (1 + (b / M)^2))
-    memory  = (bytes + 4 m n s [s > 1]) / (bandwidth B), faster where what is touched stays in the L2
+    quick   = waves block (1 + lone / (1 + (b / M)^2))
+    compute = held quick (1 + throttle quick / (quick + 0.2 ms))
+    memory  = (bytes + 4 m n s [s > 1]) / (bandwidth B), faster where the weight (k, n) stays in the L2
     time    = start_s + min over tiles and s of (compute^overlap + memory^overlap)^(1 / overlap) + split_s [s > 1]
+
+A benchmark runs a product again and again. Where that takes all of a device's power the clock falls, the lower the
+longer one run is: thus `throttle`. It cycles through copies of the weight, so that these stay in the L2 where all of
+them fit, and never where one more is there than fits: thus `warm`, with a step at its end.
+
+`held` is 1, but where a device's file has the rate that its large products sustain: then it makes one of 8192^3 take
+as long as that rate says, if it would be faster, and all others are slowed alike.
 
 Only + - * / ** and the larger of two, so the same lines serve one shape and arrays of them.
 """
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import lru_cache, reduce
+from math import inf
 from typing import NamedTuple
 
 from perfkit.kernels.limits import Limits
@@ -25,19 +34,18 @@ from perfkit.units import Amount
 
 TILES = (
     (32, 64),
-    (64, 32),
     (64, 64),
     (64, 128),
     (128, 64),
     (128, 128),
-    (64, 256),
-    (256, 64),
     (128, 256),
     (256, 128),
-    (256, 256),
 )
 SPLITS = (1, 2, 4, 8, 16)
 PARTIAL_BYTES = 4  # partial sums are float32
+LARGE = 8192  # rows, columns and terms of a product that sustains a rate
+LASTING_S = 0.2e-3  # of one run, repeated: half way to the lowest clock
+STEP = 32  # exponent: how sharply weights fall out of the cache
 
 
 class ProductParameters(NamedTuple):
@@ -51,8 +59,9 @@ class ProductParameters(NamedTuple):
     the L2 delivers. `warm`: share of the L2 that a kernel may touch and still find what the last run of it left (how
     the table was measured: 1 / copies of the weights that were cycled; 0 where all is cold). `step_s`: seconds an
     element of k that a block waits, whatever its tile. `lone`: how much slower a block is which has a multiprocessor
-    for itself. `prologue_k`: elements of k that filling a block's pipeline is worth. `tiles`: what kernels of each tile
-    reach, relative to the others.
+    for itself. `prologue_k`: elements of k that filling a block's pipeline is worth. `throttle`: how much longer
+    very long products take than at the clock of short ones. `tiles`: what kernels of each tile reach, relative to the
+    others.
     """
 
     start_s: float
@@ -67,22 +76,42 @@ class ProductParameters(NamedTuple):
     step_s: float
     lone: float
     prologue_k: float
+    throttle: float = 0.0
     tiles: tuple[float, ...] = (1.0,) * len(TILES)
 
 
 class Product(NamedTuple):
-    """`batch` products of (m, k) and (k, n), whose elements have so many bytes."""
+    """`batch` products of (m, k) and (k, n), whose elements have so many bytes.
+
+    `weight_bytes`: of an element of (k, n) where it is stored in another format, as quantised weights are.
+    """
 
     m: Amount
     n: Amount
     k: Amount
     batch: Amount = 1
     element_bytes: float = 2
+    weight_bytes: float | None = None
 
     @property
     def bytes(self) -> Amount:
-        """Both factors read and the result written once."""
-        return self.element_bytes * self.batch * (self.m * self.k + self.n * self.k + self.m * self.n)
+        """Both factors read and the result written once.
+
+        >>> Product(2, 3, 5).bytes, Product(2, 3, 5, weight_bytes=0.5).bytes  # 2 * (10 + 15 + 6); 2 * 16 + 0.5 * 15
+        (62, 39.5)
+        """
+        return self.element_bytes * self.batch * (self.m * self.k + self.m * self.n) + self.weights
+
+    @property
+    def flops(self) -> Amount:
+        """Two a multiply-add."""
+        return 2 * self.batch * self.m * self.n * self.k
+
+    @property
+    def weights(self) -> Amount:
+        """Bytes of the factors (k, n)."""
+        size = self.element_bytes if self.weight_bytes is None else self.weight_bytes
+        return size * self.batch * self.n * self.k
 
 
 def product_s(product: Product, limits: Limits, parameters: ProductParameters) -> Amount:
@@ -94,18 +123,41 @@ def product_s(product: Product, limits: Limits, parameters: ProductParameters) -
     >>> # 2 * 4096^3 / 80e12 = 1.718 ms of compute, 3 * 2 * 4096^2 / 0.8e12 = 0.126 ms of bytes behind it, 2 us
     >>> round(product_s(Product(4096, 4096, 4096), limits, plain) * 1e6)
     1720
+    >>> held_back = limits._replace(sustained_flops_per_s=50e12)  # 1.718 ms * 80 / 50 = 2.749 ms
+    >>> round(product_s(Product(4096, 4096, 4096), held_back, plain) * 1e6)
+    2751
     """
-    a_byte_s = byte_s(product.bytes, limits, parameters)
+    a_byte_s = byte_s(product.weights, limits, parameters, STEP)
+    fastest = _fastest(product, limits, parameters)
+    held = 1.0 if limits.sustained_flops_per_s == inf else _held_back(limits, parameters)
+    slowed = [held * _throttled(quick, parameters) for quick in fastest]
+    times = [_with_split(product, *each, a_byte_s, parameters) for each in zip(SPLITS, slowed, strict=True)]
+    return parameters.start_s + reduce(minimum, times)
+
+
+@lru_cache(maxsize=64)
+def _held_back(limits: Limits, parameters: ProductParameters) -> float:
+    """How much longer a large product takes at the sustained rate than the model says without it; at least 1."""
+    large = Product(LARGE, LARGE, LARGE)
+    sustained_s = large.flops / limits.sustained_flops_per_s
+    alone_s: float = _throttled(min(_fastest(large, limits, parameters)), parameters)
+    return max(1.0, sustained_s / alone_s)
+
+
+def _fastest(product: Product, limits: Limits, parameters: ProductParameters) -> list[Amount]:
+    """Compute time of the fastest tile for each split."""
     # Tile after tile, so that of large arrays only those of one tile are at work, and stay in the processor's cache.
     tiles = (_Blocks(product, *each, limits, parameters) for each in zip(TILES, parameters.tiles, strict=True))
-    fastest = reduce(_faster, ([tile.compute_s(split) for split in SPLITS] for tile in tiles))
-    times = [_with_split(product, *each, a_byte_s, parameters) for each in zip(SPLITS, fastest, strict=True)]
-    return parameters.start_s + reduce(minimum, times)
+    return reduce(_faster, ([tile.compute_s(split) for split in SPLITS] for tile in tiles))
 
 
 def _faster(one: list[Amount], other: list[Amount]) -> list[Amount]:
     """Of two tiles, for each split."""
     return [minimum(*pair) for pair in zip(one, other, strict=True)]
+
+
+def _throttled(quick: Amount, parameters: ProductParameters) -> Amount:
+    return quick * (1 + parameters.throttle * quick / (quick + LASTING_S))
 
 
 def _with_split(

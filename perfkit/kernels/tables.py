@@ -20,6 +20,7 @@ from perfkit.kernels.costs import check_op
 from perfkit.units import COMPUTE_PRECISIONS, LONGEST_SHOWN, MAXIMUM_COUNT, Precision, parse_precision
 
 MEASURED = "measured_s"
+ROW = "row {}"  # what a line of a csv table is called
 MOST_BYTES = 2**28  # of a table as text: some three million rows
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 
@@ -39,13 +40,18 @@ class KernelGroup(NamedTuple):
         """Their op."""
         return self.shape.op
 
+    def take(self, which: Any) -> KernelGroup:
+        """Some of the rows, by their numbers or by a mask."""
+        sizes = {name: getattr(self.shape, name)[which] for name in sizes_of(self.op)}
+        return self._replace(shape=self.shape._replace(**sizes), places=self.places[which])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelTable:
     """A table as it was read: cells as texts, in their order, and what they say as arrays.
 
-    `numbers`: the row that each of `rows` is in the file. `groups` hold every row but launches, which have no shape.
-    `measured_s`: a float64 array over all rows, None where nothing was measured.
+    `numbers`: the row that each of `rows` is in the file, and `naming` how messages say so. `groups` hold every row but
+    launches, which have no shape. `measured_s`: a float64 array over all rows, None where nothing was measured.
     """
 
     file: str
@@ -54,10 +60,11 @@ class KernelTable:
     numbers: tuple[int, ...]
     groups: tuple[KernelGroup, ...]
     measured_s: Any | None = None
+    naming: str = ROW
 
     def where(self, place: int) -> str:
         """File and row, as messages name them."""
-        return f"{self.file}: row {self.numbers[place]}"
+        return f"{self.file}: {self.naming.format(self.numbers[place])}"
 
     @property
     def launches(self) -> int:
@@ -73,33 +80,47 @@ def read_kernels(path: Path) -> KernelTable:
         InvalidSpec: no such table, a missing column, an unknown op or precision, or a number that cannot be.
         MachineError: numpy is not installed.
     """
+    return table_of(_cells_of(path))
+
+
+def table_of(cells: Cells) -> KernelTable:
+    """Cells as numbers.
+
+    Raises:
+        InvalidSpec: a missing column, an unknown op or precision, or a number that cannot be.
+        MachineError: numpy is not installed.
+    """
     try:
         import numpy  # noqa: F401  # only whether it is there
     except ImportError:
         raise MachineError("tables of kernels need numpy: pip install 'perfkit[arrays]'") from None
-    cells = _cells_of(path)
     groups = tuple(_group(cells, *key, places) for key, places in _keys(cells).items())
-    return KernelTable(str(path), cells.columns, cells.rows, cells.numbers, groups, _measured(cells))
+    return KernelTable(cells.file, cells.columns, cells.rows, cells.numbers, groups, _measured(cells), cells.naming)
 
 
 # --- cells
 
 
-class _Cells(NamedTuple):
+class Cells(NamedTuple):
+    """A table as texts: names of columns, rows under them, and the number by which messages name each row."""
+
     file: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, ...]
+    naming: str = ROW
 
     def column(self, name: str, places: Sequence[int]) -> list[str]:
+        """Texts of a column in some rows."""
         index = self.columns.index(name)
         return [self.rows[place][index].strip() for place in places]
 
     def error(self, place: int, problem: str) -> InvalidSpec:
-        return InvalidSpec(f"{self.file}: row {self.numbers[place]}: {problem}")
+        """A problem of one row."""
+        return InvalidSpec(f"{self.file}: {self.naming.format(self.numbers[place])}: {problem}")
 
 
-def _cells_of(path: Path) -> _Cells:
+def _cells_of(path: Path) -> Cells:
     lines = _lines(path)
     if len(lines) < 2:
         raise InvalidSpec(f"{path}: no rows: a kernel table has a line of column names and a line a kernel")
@@ -109,7 +130,7 @@ def _cells_of(path: Path) -> _Cells:
     for number, row in body:
         if len(row) != len(columns):
             raise InvalidSpec(f"{path}: row {number}: {len(row)} cells under {len(columns)} column names")
-    return _Cells(str(path), columns, tuple(tuple(row) for _, row in body), tuple(number for number, _ in body))
+    return Cells(str(path), columns, tuple(tuple(row) for _, row in body), tuple(number for number, _ in body))
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -161,7 +182,7 @@ def _check_columns(path: Path, columns: tuple[str, ...]) -> None:
 # --- groups
 
 
-def _keys(cells: _Cells) -> dict[tuple[str, Precision], list[int]]:
+def _keys(cells: Cells) -> dict[tuple[str, Precision], list[int]]:
     """Places of each op in each precision, in the order of their first rows."""
     found: dict[tuple[str, str], list[int]] = {}
     everything = range(len(cells.rows))
@@ -175,14 +196,14 @@ def _keys(cells: _Cells) -> dict[tuple[str, Precision], list[int]]:
     }
 
 
-def _op(cells: _Cells, op: str, place: int) -> str:
+def _op(cells: Cells, op: str, place: int) -> str:
     try:
         return check_op(_short(op))
     except UnknownName as error:
         raise cells.error(place, str(error)) from None
 
 
-def _precision(cells: _Cells, precision: str, place: int) -> Precision:
+def _precision(cells: Cells, precision: str, place: int) -> Precision:
     try:
         return parse_precision(_short(precision), COMPUTE_PRECISIONS)
     except UnknownName as error:
@@ -194,7 +215,7 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_SHOWN else f"{name[:LONGEST_SHOWN]}..."
 
 
-def _group(cells: _Cells, op: str, precision: Precision, places: list[int]) -> KernelGroup:
+def _group(cells: Cells, op: str, precision: Precision, places: list[int]) -> KernelGroup:
     import numpy
 
     needed = [name for name in sizes_of(op) if name != "q_tokens"]
@@ -210,7 +231,7 @@ def _group(cells: _Cells, op: str, precision: Precision, places: list[int]) -> K
     return KernelGroup(precision, KernelShape(op, **sizes), numpy.array(places))
 
 
-def _counts(cells: _Cells, name: str, places: list[int]) -> Any:
+def _counts(cells: Cells, name: str, places: list[int]) -> Any:
     """Float64 array of whole numbers."""
     found = _numbers(cells.column(name, places))
     good = (found >= 1) & (found <= MAXIMUM_COUNT) & (found == found // 1)
@@ -218,21 +239,21 @@ def _counts(cells: _Cells, name: str, places: list[int]) -> Any:
     return found
 
 
-def _queries(cells: _Cells, op: str, places: list[int], kv_tokens: Any) -> Any:
+def _queries(cells: Cells, op: str, places: list[int], kv_tokens: Any) -> Any:
     """One token in decode, else as many as there are keys."""
     queries = kv_tokens**0 if op == "attention_decode" else kv_tokens
     _check_derived(cells, op, "q_tokens", places, queries)
     return queries
 
 
-def _causal(cells: _Cells, op: str, places: list[int]) -> int:
+def _causal(cells: Cells, op: str, places: list[int]) -> int:
     causal = int(op == "attention_prefill")
     if op != "attention_decode":  # whose one token sees all, whatever a mask is called
         _check_derived(cells, op, "causal", places, [causal] * len(places))
     return causal
 
 
-def _check_derived(cells: _Cells, op: str, name: str, places: list[int], derived: Any) -> None:
+def _check_derived(cells: Cells, op: str, name: str, places: list[int], derived: Any) -> None:
     """Refuse a cell that says something else than its op; it may be empty."""
     if name not in cells.columns:
         return
@@ -242,7 +263,7 @@ def _check_derived(cells: _Cells, op: str, name: str, places: list[int], derived
             raise cells.error(place, f"{name} of this {op} must be {told:g}, not {shown(text)}")
 
 
-def _check_heads(cells: _Cells, places: list[int], sizes: dict[str, Any]) -> None:
+def _check_heads(cells: Cells, places: list[int], sizes: dict[str, Any]) -> None:
     heads, kv_heads = sizes["heads"], sizes["kv_heads"]
     for place, whole, group in zip(places, heads, kv_heads, strict=True):
         if whole % group:
@@ -252,7 +273,7 @@ def _check_heads(cells: _Cells, places: list[int], sizes: dict[str, Any]) -> Non
 # --- numbers
 
 
-def _measured(cells: _Cells) -> Any | None:
+def _measured(cells: Cells) -> Any | None:
     """Seconds of every row; None without the column, or where it is empty throughout."""
     if MEASURED not in cells.columns:
         return None
@@ -274,7 +295,7 @@ def _numbers(texts: list[str]) -> Any:
     return numpy.array([values[text] for text in texts])
 
 
-def _refuse(cells: _Cells, name: str, places: Sequence[int], good: Any, allowed: str) -> None:
+def _refuse(cells: Cells, name: str, places: Sequence[int], good: Any, allowed: str) -> None:
     if good.all():
         return
     place = places[int(good.argmin())]

@@ -9,7 +9,8 @@ from perfkit.ops import maximum, minimum
 from perfkit.units import Amount
 
 L2_BYTES_PER_CLOCK = 64  # of a multiprocessor
-WARM_SHARPNESS = 8  # exponent: how sharply kernels fall out of the cache
+SHARPNESS = 8  # exponent: how sharply kernels fall out of the cache
+COLD = 10  # times what the cache keeps: nothing is found, and powers stay numbers
 
 
 class Memory(Protocol):
@@ -32,16 +33,16 @@ class Memory(Protocol):
         """Of the L2."""
 
 
-def byte_s(touched: Amount, limits: Limits, parameters: Memory) -> Amount:
+def byte_s(touched: Amount, limits: Limits, parameters: Memory, sharpness: int = SHARPNESS) -> Amount:
     """Seconds a byte of a kernel that touches so many, by what of it is found in the L2; no slower there than memory.
 
-    The share that is found is 1 / (1 + (touched / (warm l2_bytes))^8): nearly all below, nearly nothing above.
+    The share that is found is 1 / (1 + (touched / (warm l2_bytes))^sharpness): nearly all below, nearly nothing above.
     """
     memory = parameters.bandwidth * limits.bytes_per_s
     if not parameters.warm:
         return 1 / memory
     l2 = parameters.l2_rate * limits.multiprocessors * limits.clock_hz * L2_BYTES_PER_CLOCK
-    found = 1 / (1 + (touched / (parameters.warm * limits.l2_bytes)) ** WARM_SHARPNESS)
+    found = 1 / (1 + minimum(touched / (parameters.warm * limits.l2_bytes), COLD) ** sharpness)
     return found / max(l2, memory) + (1 - found) / memory
 
 

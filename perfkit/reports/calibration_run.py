@@ -1,4 +1,4 @@
-"""Reports of `CalibrationRun`: errors by engine and range of m, before the fit and after it."""
+"""Reports of `CalibrationRun`: errors by op and range of sizes, before the fit and after it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import perfkit
-from perfkit.calibration.calibrating import CalibrationRun, RangeErrors
-from perfkit.calibration.fitting import RANGES
+from perfkit.calibration.calibrating import CalibrationRun
+from perfkit.calibration.ranges import RangeErrors, range_label
 from perfkit.kernels.calibrations import Calibration
 from perfkit.tables import Column, Table
 
@@ -30,12 +30,14 @@ def document(run: CalibrationRun) -> dict[str, Any]:
 
 
 def table(runs: Sequence[CalibrationRun]) -> Table:
-    """A row a range of m on an engine."""
+    """A row an op, an engine and a range of sizes."""
     columns = (
         Column("calibration", "calibration"),
+        Column("op", "op"),
         Column("engine", "engine"),
-        Column("first", "m from", "n"),
-        Column("last", "m to", "n"),
+        Column("size", "size"),
+        Column("first", "from", "n"),
+        Column("last", "to", "n"),
         Column("rows", "rows", "n"),
         Column("before", "off by before", "share"),
         Column("after", "off by after", "share"),
@@ -44,20 +46,25 @@ def table(runs: Sequence[CalibrationRun]) -> Table:
 
 
 def overview(runs: Sequence[CalibrationRun]) -> list[Table]:
-    """What people see: errors by range, then what the numbers are."""
+    """What people see: errors by op and range, then what the numbers are."""
     return [_ranges(run) for run in runs]
 
 
 def _ranges(run: CalibrationRun) -> Table:
     columns = (
-        Column("engine", "engine"),
-        Column("m", "rows of the input, m"),
-        Column("rows", "products", "n"),
+        Column("op", "op"),
+        Column("range", "range"),
+        Column("rows", "rows", "n"),
         Column("before", "off by before", "share"),
         Column("after", "off by after", "share"),
     )
-    rows = tuple((each.engine, _range(each), each.rows, each.before, each.after) for each in run.ranges)
-    return Table(columns, rows, title=_title(run), notes=tuple(_notes(run)))
+    rows = tuple((_op(each), range_label(each), each.rows, each.before, each.after) for each in run.ranges)
+    starts = frozenset(i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0])
+    return Table(columns, rows, title=_title(run), notes=tuple(_notes(run)), rule_before=starts)
+
+
+def _op(errors: RangeErrors) -> str:
+    return f"{errors.op}, {errors.engine} engine" if errors.engine else errors.op
 
 
 def _title(run: CalibrationRun) -> str:
@@ -66,16 +73,21 @@ def _title(run: CalibrationRun) -> str:
     return f"Calibration {made.id}: {made.title}\nfitted on {tables}"
 
 
-def _range(errors: RangeErrors) -> str:
-    return f"{errors.first} and more" if errors.last == RANGES[-1][1] else f"{errors.first}-{errors.last}"
-
-
 def _notes(run: CalibrationRun) -> Iterator[str]:
-    yield f"off by: mean of |predicted - measured| over measured. Before: calibration {run.before.id}, on all rows."
-    devices = {each.device for each in run.calibration.fitted_on}
-    seen = "by the other devices" if len(devices) > 1 else "by fits to the rows of other weights (n, k), in five parts"
+    saw = ", which its fit saw" if _saw_the_same(run) else ""
+    yield "off by: mean of |predicted - measured| over measured."
+    yield f"Before: calibration {run.before.id}, on all rows{saw}."
+    alone = run.calibration.device or run.calibration.family
+    seen = "by fits to rows of other sizes, in five parts" if alone else "by the other families, where there are several"
     yield f"After: each row predicted {seen}."
+    if any(each.size != "m" for each in run.ranges):
+        yield "tokens: of all prompts together; cache: keys and values, as of 16 bits."
     yield from _spread(run.calibration)
+
+
+def _saw_the_same(run: CalibrationRun) -> bool:
+    before = {each.sha256 for each in run.before.fitted_on}
+    return any(each.sha256 in before for each in run.calibration.fitted_on)
 
 
 def _spread(calibration: Calibration) -> Iterator[str]:

@@ -15,7 +15,7 @@ LIMITS = Limits(100e12, 1e12, 100, 1e9, 40e6)
 ENDLESS = LIMITS._replace(bytes_per_s=1e30)  # memory that takes no time
 SLOW = LIMITS._replace(bytes_per_s=1e6)  # and where all is memory
 PREFILL = PrefillParameters(
-    start_s=2e-6, peak=0.5, block_s=0, tail=0, bandwidth=0.8, l2_rate=0.1, warm=0, packed=0, reread=0
+    start_s=2e-6, peak=0.5, block_s=0, tail=0, bandwidth=0.8, l2_rate=0.1, warm=0, packed=0, narrow=0
 )
 DECODE = DecodeParameters(
     start_s=2e-6, bandwidth=0.8, block_s=0, block_bytes=64, split_s=1.0, l2_rate=0.1, warm=0, packed=1
@@ -101,6 +101,17 @@ def test_a_prompt_writes_its_cache_unless_another_op_does() -> None:
     assert attention_s(encoder, 2, SLOW, PREFILL) == seconds(bare)
 
 
+def test_narrow_heads_are_slower_in_all_but_the_launch() -> None:
+    # heads of 64 with an exponent of 1/2: 2^(1/2) times as long, cache and all; those of 128 as without
+    prompt, narrow = shape("prefill", 25, 1024, 1024), PREFILL._replace(narrow=0.5)
+    for device in (ENDLESS, SLOW):
+        plain, slower = (attention_s(prompt, 2, device, p) - 2e-6 for p in (PREFILL, narrow))
+        assert slower == seconds(plain * 2**0.5)
+    for head_dim in (128, 256):
+        wide = prompt._replace(head_dim=head_dim)
+        assert attention_s(wide, 2, LIMITS, narrow) == attention_s(wide, 2, LIMITS, PREFILL)
+
+
 def test_a_long_cache_takes_its_bytes() -> None:
     # 2 * 2 * 8 * 4096 * 32 * 64 bytes at 0.8 MB/s; whatever the blocks do lies far below
     time = attention_s(shape("decode", 8, 1, 4096), 2, SLOW, DECODE)
@@ -115,9 +126,12 @@ def test_a_block_reads_so_many_bytes_a_clock() -> None:
     assert attention_s(blocks, 2, ENDLESS, DECODE) == seconds(2e-6 + 2 * 256e3 / 64e9)
     waiting = DECODE._replace(block_s=5e-6)
     assert attention_s(blocks, 2, ENDLESS, waiting) == seconds(2e-6 + 2 * 5e-6 + 2 * 256e3 / 64e9)
-    # each of the 32 heads its own block: 8 waves to start, the bytes as before
+    # each of the 32 heads its own block, that reads all keys of its key head: 8 waves
     apart = waiting._replace(packed=0)
-    assert attention_s(blocks, 2, ENDLESS, apart) == seconds(2e-6 + 8 * 5e-6 + 2 * 256e3 / 64e9)
+    assert attention_s(blocks, 2, ENDLESS, apart) == seconds(2e-6 + 8 * (5e-6 + 256e3 / 64e9))
+    # half packed: (8 + 32) / 2 blocks a sequence, 5 waves
+    half = waiting._replace(packed=0.5)
+    assert attention_s(blocks, 2, ENDLESS, half) == seconds(2e-6 + 5 * (5e-6 + 256e3 / 64e9))
 
 
 def test_a_long_cache_of_few_heads_is_split() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perfkit.calibration.forms import FORMS, Timed, cross_validate, fit_form, leave_one_out
+from perfkit.calibration.thinning import evenly
 from perfkit.hardware import load_device
 from perfkit.kernel_shapes import KernelShape
 from perfkit.kernels.forms import form_of, form_s
@@ -121,6 +122,32 @@ def test_a_device_is_judged_by_fits_to_the_others(monkeypatch: pytest.MonkeyPatc
     assert len(leave_one_out(form, devices)) == 3
     first = [sets[0].seconds[0] for sets in devices]
     assert seen == [[first[1], first[2]], [first[0], first[2]], [first[0], first[1]]]
+
+
+@pytest.mark.parametrize("period", [2, 3, 5, 8])
+def test_a_long_table_is_thinned_out_of_step_with_how_it_repeats(period: int) -> None:
+    sizes = np.repeat(np.arange(100.0), 48)
+    kept = evenly(sizes, 1000)
+    assert len(kept) == pytest.approx(1000, abs=3)
+    assert len(set(kept.tolist())) == len(kept)
+    # every hundredth of the sizes and every remainder keeps its share: 10 rows, and 1000 / period of all
+    assert np.bincount(sizes[kept].astype(int)).tolist() == pytest.approx([10] * 100, abs=1)
+    assert np.bincount(kept % period).tolist() == pytest.approx([1000 / period] * period, rel=0.1)
+
+
+def test_a_fit_to_a_long_table_sees_all_of_its_ops() -> None:
+    # 2000 prompts, every other one with heads of 64, which take twice as long as the form says of them
+    shape, form = shape_of("attention_prefill"), FORMS["attention_prefill"]
+    many: dict[str, Any] = {
+        name: np.repeat(size, 12) for name, size in shape._asdict().items() if hasattr(size, "shape")
+    }
+    many["head_dim"] = np.where(np.arange(len(many["head_dim"])) % 2, 128.0, 64.0)
+    rows = Timed(shape._replace(**many), 2, np.ones(len(many["head_dim"])), LIMITS)
+    start: Any = form.start
+    truth = start._replace(narrow=1.2)
+    seconds: Any = form_s(rows.shape, 2, LIMITS, truth)
+    fitted: Any = fit_form(form, [rows._replace(seconds=seconds)])
+    assert fitted.narrow == pytest.approx(1.2, abs=0.1)
 
 
 def test_ops_have_their_forms() -> None:

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from perfkit.calibration import calibrating
+from perfkit.calibration import calibrating, fits
 from perfkit.calibration.fitting import Measured
 from perfkit.calibration.judging import FOLDS, Held, cross_validate, fold_of, held_by, judge, leave_one_out
 from perfkit.calibration.parameters import STARTS
@@ -158,9 +158,9 @@ def test_each_device_is_judged_by_the_others() -> None:
 def test_a_device_is_judged_by_folds_and_several_by_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     some = [measured(WEIGHTS[:3], (1, 600))]
     fit = Recording()
-    monkeypatch.setattr(calibrating, "leave_one_out", lambda *_: "others")
-    monkeypatch.setattr(calibrating, "cross_validate", lambda *_: "folds")
-    assert [calibrating._held(devices, fit) for devices in ([some], [some, some])] == ["folds", "others"]
+    monkeypatch.setattr(fits, "leave_one_out", lambda *_: "others")
+    monkeypatch.setattr(fits, "cross_validate", lambda *_: "folds")
+    assert [fits._held(devices, fit) for devices in ([some], [some, some])] == ["folds", "others"]
 
 
 # --- what a fit knows beforehand

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from perfkit.calibration import fitting
-from perfkit.calibration.fitting import FEWEST, MOST, RANGES, Measured, fit_products, range_weights
+from perfkit.calibration.fitting import FEWEST, LOOKED_AT, RANGES, Measured, fit_products, range_weights
 from perfkit.calibration.parameters import ALL, PRODUCTS, STARTS, TILE
 from perfkit.errors import InvalidValue
 from perfkit.kernels.limits import Limits
 from perfkit.kernels.products import TILES, Product, ProductParameters, product_s
 
 LIMITS = Limits(100e12, 1e12, 100, 1.5e9, 5e6)
-KNOWN = ProductParameters(4e-6, 0.7, 2.5, 0.7, 5.0, 0.4, 2e-6, 0.13, 0.17, 1e-10, 0.3, 64.0)
-NEAR = KNOWN._replace(start_s=3e-6, bandwidth=0.8, peak=0.85, load=10.0)  # of a sibling
+KNOWN = ProductParameters(4e-6, 0.7, 2.5, 0.7, 5.0, 0.4, 2e-6, 0.13, 0.17, 1e-10, 0.3, 64.0, 0.2)
+NEAR = KNOWN._replace(start_s=3e-6, bandwidth=0.75, peak=0.85, load=10.0, throttle=0.1)  # of a sibling
 WEIGHTS = ((4096, 4096), (11008, 4096), (4096, 11008), (1024, 1024), (3072, 1024), (1024, 4096))
 M = (1, 2, 4, 8, 16, 24, 32, 64, 96, 128, 192, 256, 384, 512, 700, 1024, 1400, 2048, 3000, 4096)
 
@@ -92,9 +92,9 @@ def test_few_rows_move_what_they_say_something_of() -> None:
     few = rows(WEIGHTS[:3], (1, 2, 4096, 8192))  # bytes alone, and compute alone
     assert few.rows == 12
     found = fit_products([few], [NEAR])
-    for name in ("bandwidth", "peak"):
-        truth, prior, now = (getattr(each, name) for each in (KNOWN, NEAR, found))
-        assert abs(now - truth) < abs(prior - truth) / 2
+    assert off(NEAR, few) > 0.06
+    assert off(found, few) < 0.01
+    assert abs(found.peak - KNOWN.peak) < abs(NEAR.peak - KNOWN.peak) / 2
     # nothing of these rows stays in a cache, is split, or fills a part of a wave
     for bound in PRODUCTS:
         if bound.name in ("l2_rate", "warm"):
@@ -162,18 +162,37 @@ def test_rows_are_taken_with_all_that_belongs_to_them() -> None:
     assert (alike.products.batch, alike.products.m.tolist()) == (2, [1, 48])
 
 
-def test_of_very_many_rows_every_so_manieth_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[float]] = []
+def looked_at(monkeypatch: pytest.MonkeyPatch, sets: list[Measured]) -> list[Measured]:
+    """What a fit to such sets looks at."""
+    seen: list[list[Measured]] = []
 
-    def descend(sets: list[Measured], start: ProductParameters, *_: object, **__: object) -> tuple[float, object]:
-        seen.extend(each.products.m.tolist() for each in sets)
+    def descend(some: list[Measured], start: ProductParameters, *_: object, **__: object) -> tuple[float, object]:
+        seen.append(some)
         return 0.0, start
 
     monkeypatch.setattr(fitting, "_descend", descend)
-    every = rows(WEIGHTS[:1], range(2 * MOST + 1, 0, -1))
-    fit_products([every, every.take(np.arange(MOST))], [NEAR])
-    assert seen[0] == list(range(1, 2 * MOST + 2, 3))  # 2001 rows: every third by m
-    assert len(seen[1]) == MOST
+    fit_products(sets, [NEAR])
+    return seen[0]
+
+
+def test_of_very_many_rows_every_m_keeps_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = rows(WEIGHTS[:1], range(4 * LOOKED_AT, 0, -1))
+    some, few = looked_at(monkeypatch, [every, every.take(np.arange(LOOKED_AT))])
+    assert some.rows == pytest.approx(LOOKED_AT, abs=2)
+    assert few.rows == LOOKED_AT
+    # one of four: multiples of the golden ratio leave gaps of three lengths, of which the longest is the others' sum
+    assert set(np.diff(some.products.m).tolist()) == {2, 3, 5}
+
+
+def test_of_a_grid_no_row_or_column_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 14 * 14 weights and 40 m: a step of 7 would meet the same two k in all rows of an n
+    weights = [(1024 * n, 1024 * k) for n in range(1, 15) for k in range(1, 15)]
+    monkeypatch.setattr(fitting, "LOOKED_AT", 14 * 14 * 40 // 7)
+    (some,) = looked_at(monkeypatch, [rows(weights, range(1, 41))])
+    pairs, counts = np.unique(some.products.n * 1e6 + some.products.k, return_counts=True)
+    assert len(pairs) == 14 * 14  # 40 / 7 = 5.7 rows of each
+    assert counts.min() >= 4
+    assert counts.max() <= 8
 
 
 def test_parameters_that_are_fitted_are_those_that_there_are() -> None:

@@ -15,7 +15,7 @@ from doubles import MACHINE
 from perfkit.errors import InvalidSpec, MachineError, UnsupportedPrecision
 from perfkit.hardware import Device, load_device
 from perfkit.kernels.costs import cost_of_shape
-from perfkit.kernels.plausibility import FASTEST, check_enough, check_measured, check_times
+from perfkit.kernels.plausibility import FASTEST, check_enough, check_measured, check_times, check_unit
 from perfkit.kernels.tables import KernelTable, read_kernels
 from perfkit.measuring.kernel_costs import cost_of
 from perfkit.measuring.kernels import kernel_cases, kernel_table
@@ -201,8 +201,8 @@ def test_a_table_without_rows_is_refused(content: bytes, file: Path) -> None:
     [
         ("a.csv", b"\xff\xfe\x00op", "not text in UTF-8"),
         ("a.csv.gz", b"op,precision", "cannot be unpacked: Not a gzipped file"),
-        ("a.csv.gz", gzip.compress(b"op,precision\n" * 99)[:-9], "cannot be unpacked: Compressed file ended"),
-        ("a.csv.gz", gzip.compress(b"\xff\xfe"), "not text in UTF-8"),
+        ("a.csv.gz", gzip.compress(b"op,precision\n" * 99, mtime=0)[:-9], "cannot be unpacked: Compressed file ended"),
+        ("a.csv.gz", gzip.compress(b"\xff\xfe", mtime=0), "not text in UTF-8"),
         ("a.csv", b'{"points": []}\n{}\n', "row 1: no column op"),
     ],
 )
@@ -273,6 +273,19 @@ def test_even_the_cache_has_a_rate(file: Path) -> None:
         check_measured(added(file, 240, 1e-7, 9), V100)
 
 
+@pytest.mark.parametrize(("unit", "rows"), [(1e3, 12), (1e6, 12), (1e3, 7)])
+def test_times_in_another_unit_are_refused(file: Path, unit: float, rows: int) -> None:
+    # 2 * 4096^2 B / 900 GB/s = 37 us, so at most 30 * (37 + 100) us = 4.1 ms; 100 us are 0.1 ms
+    lines = [GEMM.format(m=m, s=100e-6 * (unit if m > 12 - rows else 1)) for m in range(1, 13)]
+    message = f"row {14 - rows}: {rows} of 12 rows, this one first, took more than 30 times as long as v100-sxm2-32gb"
+    with pytest.raises(InvalidSpec, match=message):
+        check_unit(read(file, *lines), V100)
+
+
+def test_half_of_the_rows_may_be_slow(file: Path) -> None:
+    check_unit(read(file, *[GEMM.format(m=m, s=0.1 if m <= 6 else 100e-6) for m in range(1, 13)]), V100)
+
+
 def test_a_few_rows_that_memory_cannot_explain_are_left_out_and_named(file: Path) -> None:
     # 3 * 4096 * 4096 * 2 B = 100.7 MB, of which 94.7 MB pass through memory: 105 us
     checked = check_measured(added(file, 4096, 60e-6, 99), V100)
@@ -313,6 +326,11 @@ def test_a_fit_needs_several_shapes(file: Path) -> None:
     table = read(file, *[GEMM.format(m=7, s=1)] * 12)
     with pytest.raises(InvalidSpec, match=r"all 12 rows are of one shape \(gemm m=7 n=4096 k=4096\); a fit needs"):
         check_measured(table, V100)
+    two = read(file, *[GEMM.format(m=m, s=1) for m in (7, 7, 7, 7, 7, 7, 7, 7, 7, 8)])
+    with pytest.raises(InvalidSpec, match=r"all 10 rows are of 2 shapes \(gemm m=7 .*, gemm m=8 .*\); a fit needs at"):
+        check_measured(two, V100)
+    three = read(file, *[GEMM.format(m=m, s=1) for m in (7, 7, 7, 7, 7, 7, 7, 7, 8, 9)])
+    assert len(check_measured(three, V100).table.rows) == 10
 
 
 def test_a_fit_needs_times(file: Path) -> None:

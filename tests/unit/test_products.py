@@ -131,11 +131,11 @@ def test_a_batch_is_so_many_blocks_and_bytes() -> None:
 
 
 def test_the_best_tile_is_taken() -> None:
-    # 108 blocks of (256, 256) fill every multiprocessor once; with a load of 64 FLOP an element smaller tiles are
-    # slower: i = 256 * 256 / 512 = 128, so 1 + 64 / 128 = 1.5
+    # 108 blocks of (256, 128) fill every multiprocessor once; with a load of 64 FLOP an element smaller tiles are
+    # slower: i = 256 * 128 / 384 = 256 / 3, so 1 + 64 * 3 / 256 = 1.75
     loaded = PLAIN._replace(load=64, quantisation=1)
-    time = product_s(Product(256 * 108, 256, 4096), ENDLESS, loaded)
-    assert time == seconds(2e-6 + 1.5 * 2 * 256 * 256 * 4096 / 0.5e12)
+    time = product_s(Product(256 * 108, 128, 4096), ENDLESS, loaded)
+    assert time == seconds(2e-6 + 1.75 * 2 * 256 * 128 * 4096 / 0.5e12)
     # a single row takes the smallest: i = 32 * 64 / 96, 1 + 64 * 96 / 2048 = 4
     assert product_s(Product(1, 1, 4096), ENDLESS, loaded) == seconds(2e-6 + 4 * 2 * 32 * 64 * 4096 / 0.5e12)
 
@@ -161,14 +161,67 @@ def test_what_a_lone_block_waits_for(change: dict[str, float], expected: float) 
     )
 
 
-def test_what_fits_in_the_cache_comes_from_there() -> None:
-    # 0.5 of 40 MB is kept; a product of 10 MB is half of that, so 1 / (1 + 0.5^8) = 256 / 257 of it is found.
+def test_long_products_are_throttled() -> None:
+    # one block of 8 * BLOCK_S = 2.147 ms: 2.147 / (2.147 + 0.2) of the way to half as long again
+    assert pytest.approx(2.147483648e-3) == 8 * BLOCK_S
+    throttled = only(SQUARE, PLAIN._replace(throttle=0.5))
+    expected = 2e-6 + 8 * BLOCK_S * (1 + 0.5 * 2.147483648 / 2.347483648)
+    assert product_s(Product(128, 128, 8 * 4096), ENDLESS, throttled) == seconds(expected)
+    # one of 1 us hardly: 1 / 201
+    short = Product(128, 128, 4096 / (BLOCK_S * 1e6))
+    assert product_s(short, ENDLESS, throttled) == seconds(2e-6 + 1e-6 * (1 + 0.5 / 201))
+    # and bytes not at all
+    row = Product(1, 1, 8192)
+    slow = LIMITS._replace(bytes_per_s=1e6)
+    assert product_s(row, slow, throttled) == product_s(row, slow, only(SQUARE))
+
+
+def test_products_are_held_to_the_rate_that_the_board_sustains() -> None:
+    # 54 TFLOP/s without it; at 27 all compute takes twice as long, at 100 nothing changes
+    held, free = (ENDLESS._replace(sustained_flops_per_s=rate) for rate in (27e12, 100e12))
+    for m in (1, 300, 8192):
+        compute_s = product_s(Product(m, 4096, 4096), ENDLESS, PLAIN) - 2e-6
+        assert product_s(Product(m, 4096, 4096), held, PLAIN) == seconds(2e-6 + 2 * compute_s)
+        assert product_s(Product(m, 4096, 4096), free, PLAIN) == seconds(2e-6 + compute_s)
+
+
+def test_weights_that_fit_in_the_cache_come_from_there() -> None:
+    # 0.5 of 40 MB is kept; weights of 16 MB are 0.8 of that, so 1 / (1 + 0.8^32) is found, all but 0.0008.
     # The L2 delivers 0.1 * 108 * 1.5e9 * 64 B = 1.0368 TB/s, memory 0.4 TB/s.
     warm = PLAIN._replace(warm=0.5, bandwidth=0.4, overlap=1, peak=1e30, start_s=0)
-    product = Product(1, 1000, 4995)
-    product = product._replace(element_bytes=10e6 / (4995 + 1000 * 4995 + 1000))
-    expected = 10e6 * (256 / 257 / 1.0368e12 + 1 / 257 / 0.4e12)
+    product = Product(1, 2000, 4000)
+    moved, found = 2 * (4000 + 2000 * 4000 + 2000), 1 / (1 + 0.8**32)
+    expected = moved * (found / 1.0368e12 + (1 - found) / 0.4e12)
     assert product_s(product, LIMITS, warm) == seconds(expected)
-    assert product_s(product, LIMITS, warm._replace(warm=0)) == seconds(10e6 / 0.4e12)
+    assert product_s(product, LIMITS, warm._replace(warm=0)) == seconds(moved / 0.4e12)
     # a cache that would be slower than memory is not used
-    assert product_s(product, LIMITS, warm._replace(l2_rate=0.01)) == seconds(10e6 / 0.4e12)
+    assert product_s(product, LIMITS, warm._replace(l2_rate=0.01)) == seconds(moved / 0.4e12)
+
+
+def test_what_is_kept_is_told_by_the_weights_alone() -> None:
+    warm = PLAIN._replace(warm=0.5, bandwidth=0.4, overlap=1, peak=1e30, start_s=0)
+    # 24 MB of them are 1.2 of what is kept: 1 / (1 + 1.2^32) = 0.003 is found
+    moved, found = 2 * (4000 + 3000 * 4000 + 3000), 1 / (1 + 1.2**32)
+    assert product_s(Product(1, 3000, 4000), LIMITS, warm) == seconds(
+        moved * (found / 1.0368e12 + (1 - found) / 0.4e12)
+    )
+    # in four bits they fit, however large the factor beside them: 6 MB of weights, 40 MB in all
+    tall = Product(5000, 3000, 4000, weight_bytes=0.5)
+    tall_bytes = 2 * (5000 * 4000 + 5000 * 3000) + 0.5 * 3000 * 4000
+    assert tall.bytes == tall_bytes
+    assert product_s(tall, LIMITS, warm) == pytest.approx(tall_bytes / 1.0368e12, rel=1e-6)
+
+
+def test_no_size_is_too_large_for_the_cache() -> None:
+    warm = PLAIN._replace(warm=0.5)
+    assert product_s(Product(1, 10**12, 10**12), LIMITS, warm) > 2e24 / 0.8e12
+
+
+def test_weights_in_another_format_have_their_own_bytes() -> None:
+    # 2 (8192 + 8192) of activations and 0.5 * 8192^2 of weights
+    quantised = Product(1, 8192, 8192, weight_bytes=0.5)
+    assert quantised.bytes == 2 * (8192 + 8192) + 0.5 * 8192**2
+    assert quantised.weights == 0.5 * 8192**2
+    slow = LIMITS._replace(bytes_per_s=1e9)
+    assert product_s(quantised, slow, PLAIN) == seconds(2e-6 + quantised.bytes / 0.8e9)
+    assert Product(3, 5, 7, 2, 2).bytes == Product(3, 5, 7, 2, 2, weight_bytes=2).bytes == 2 * 2 * (21 + 35 + 15)
