@@ -1,7 +1,7 @@
 # Every check that a change must pass, and the files that are generated. Run in a virtual environment with '.[dev]'.
 PYTHON ?= python
 
-.PHONY: check style types test reports bench calibrations
+.PHONY: check style types test reports bench calibrations validation
 
 check: style types test
 
@@ -32,3 +32,7 @@ bench:
 # Parameters of the kernel model, from kernel tables in DATA=DIR that stay outside the repository.
 calibrations:
 	$(PYTHON) -m scripts.calibrations $(DATA)
+
+# The kernel model against kernels that no fit saw, from the same tables: reports/validation/kernels.md and its charts.
+validation:
+	$(PYTHON) -m scripts.kernel_validation $(DATA)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from perfkit import analyze, measure
-from perfkit.latency import PhaseTime
 from perfkit.measuring.cpu import CpuBackend
 from perfkit.measuring.networks import Network
 from perfkit.measuring.protocol import Rules
 from perfkit.models import load_model
+from perfkit.phases import PhaseTime
 from perfkit.reduction import reduced
 
 ALL, FEWER = 576, (288, 144, 64, 32)  # visual tokens; PruMerge appends the last of fewer

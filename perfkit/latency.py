@@ -8,64 +8,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfkit.counting import count_ops, decode_ops, execution_of, reduced_vision_ops, workload_of
 from perfkit.hardware import Choice, Device, choose_device
-from perfkit.kernels import expect_ops
+from perfkit.kernels import Expectation, expect_ops, expectation_of
+from perfkit.kernels.calibrations import Calibration, read_calibration
+from perfkit.kernels.host import EAGER
 from perfkit.memory import Footprint, footprint
 from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
+from perfkit.ops import OpCost
+from perfkit.phases import PhaseTime, launched, range_of, sum_of_known, total_of
 from perfkit.roofline import Engines, OpTime, engines_of, time_ops
 from perfkit.units import COMPUTE_PRECISIONS, Amount, parse_choice, parse_precision
-from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS, Execution, Workload
-
-
-class PhaseTime(NamedTuple):
-    """Sum of the ops of one phase; its roofline and expected times (None where unknown) are the sums of theirs.
-
-    `bound` is that of the ops which take most of the time; `compute_bound_s` is the time of those bound by compute.
-    """
-
-    phase: str
-    matmul_flops: Amount
-    flops: Amount
-    weight_bytes: Amount
-    read_bytes: Amount
-    write_bytes: Amount
-    kv_read_bytes: Amount
-    kv_write_bytes: Amount
-    roofline_s: Amount
-    compute_bound_s: Amount
-    expected_s: Amount | None = None
-
-    @property
-    def bytes(self) -> Amount:
-        """All traffic."""
-        return self.weight_bytes + self.read_bytes + self.write_bytes + self.kv_read_bytes + self.kv_write_bytes
-
-    @property
-    def compute_bound(self) -> Any:
-        """Whether compute bounds the larger part of the time, at each point of a sweep."""
-        return 2 * self.compute_bound_s >= self.roofline_s
-
-    @property
-    def bound(self) -> str:
-        """`compute` or `memory`, whichever bounds the larger part of the time."""
-        return "compute" if self.compute_bound else "memory"
-
-    def less(self, part: PhaseTime) -> PhaseTime:
-        """What is left of it without `part`, figure by figure."""
-        return PhaseTime(self.phase, *map(_difference, self[1:], part[1:]))
+from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS, Execution, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a workload costs on a device, by roofline: what no run of these kernels beats at datasheet clocks.
 
-    `decode` among the phases is the first new token; `mean_decode` is the mean over the new tokens (None for models
-    that make none). `skipped`: what of the vision phase a reducer before the language model does without; the phase and
-    the time to first token have it in them all the same. None where it needs all of the tower, or none stands there.
+    Beside it stands what is to be expected, and `expectation` says on what that rests. `decode` among the phases is the
+    first new token; `mean_decode` is the mean over the new tokens (None for models that make none). `skipped`: what of
+    the vision phase a reducer before the language model does without; the phase and the time to first token have it in
+    them all the same. None where it needs all of the tower, or none stands there.
     """
 
     model: ModelSpec
@@ -77,6 +45,7 @@ class Prediction:
     mean_decode: PhaseTime | None
     engines: Engines
     footprint: Footprint
+    expectation: Expectation
     skipped: PhaseTime | None = None
 
     @property
@@ -103,7 +72,12 @@ class Prediction:
     @property
     def ttft_expected_s(self) -> Amount | None:
         """Expected time to first token, or None where it is not known."""
-        return _sum_of_known(phase.expected_s for phase in self.phases if phase.phase != "decode")
+        return sum_of_known(phase.expected_s for phase in self.phases if phase.phase != "decode")
+
+    @property
+    def ttft_range_s(self) -> tuple[Amount, Amount] | None:
+        """Between which nine of ten times to first token are to be expected, or None where that is not known."""
+        return range_of([phase for phase in self.phases if phase.phase != "decode"])
 
     @property
     def tpot_roofline_s(self) -> Amount | None:
@@ -132,12 +106,15 @@ def analyze(
     kv: str | None = None,
     attention: str = "fused",
     logits: str = "last",
+    runtime: str = "graph",
+    calibration: str | Path | None = None,
 ) -> Prediction:
-    """Roofline of a model on a GPU: the arguments are the options of `perfkit roofline`.
+    """Roofline of a model on a GPU, and what is to be expected: the arguments are the options of `perfkit roofline`.
 
     Raises:
-        UnknownName: no such GPU, model, reduction, precision, attention or logits.
-        InvalidValue: counts out of range, more visual tokens than the model makes, a reduction that does not fit.
+        UnknownName: no such GPU, model, reduction, precision, attention, logits or runtime.
+        InvalidValue: counts out of range, more visual tokens than the model makes, a reduction that does not fit, a
+            calibration of another device.
         InvalidSpec: a YAML or config.json that is none.
         UnsupportedPrecision: the card has no engine for the products.
 
@@ -156,8 +133,9 @@ def analyze(
         images=images,
         reduction=reduction,
     )
-    execution = parse_execution(precision, weights, activations, kv, attention, logits)
-    return predict(spec, choice, workload, execution)
+    execution = parse_execution(precision, weights, activations, kv, attention, logits, runtime)
+    found = read_calibration(Path(calibration)) if calibration is not None else None
+    return predict(spec, choice, workload, execution, found)
 
 
 def parse_execution(
@@ -167,6 +145,7 @@ def parse_execution(
     kv: str | None = None,
     attention: str = "fused",
     logits: str = "last",
+    runtime: str = "graph",
 ) -> Execution:
     """Execution from option texts; `precision` stands for whichever of the three is not given.
 
@@ -180,20 +159,31 @@ def parse_execution(
         kv=parse_precision(kv) if kv else base,
         attention=parse_choice("attention", attention, ATTENTIONS),
         logits=parse_choice("logits", logits, LOGITS),
+        runtime=parse_choice("runtime", runtime, RUNTIMES),
     )
 
 
-def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Execution) -> Prediction:
+def predict(
+    spec: ModelSpec,
+    choice: Choice,
+    workload: Workload,
+    execution: Execution,
+    calibration: Calibration | None = None,
+) -> Prediction:
     """Prediction from values, ints or float64 arrays: the pipeline itself.
+
+    `calibration`: for expected times, in place of the best that there is for the device.
 
     Raises:
         UnsupportedPrecision: the card has no engine for the products.
+        InvalidValue: a calibration of another device.
     """
     execution = execution_of(spec, execution)
     forward = count_ops(spec, workload, execution)
     engines = engines_of(choice.device, forward)
-    times = expect_ops(engines, time_ops(engines, forward))
-    phases = tuple(total_of(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase))
+    clock = _Clock(engines, expectation_of(engines, calibration), execution)
+    times = clock.times(forward)
+    phases = tuple(clock.total(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase))
     return Prediction(
         model=spec,
         choice=choice,
@@ -201,65 +191,52 @@ def predict(spec: ModelSpec, choice: Choice, workload: Workload, execution: Exec
         execution=execution,
         ops=times,
         phases=phases,
-        mean_decode=_mean_decode(spec, workload, execution, engines),
+        mean_decode=_mean_decode(spec, workload, clock),
         engines=engines,
         footprint=footprint(spec, workload, execution, forward),
-        skipped=_skipped(spec, workload, execution, engines, phases),
+        expectation=clock.expectation,
+        skipped=_skipped(spec, workload, clock, phases),
     )
 
 
-def _skipped(
-    spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines, phases: Iterable[PhaseTime]
-) -> PhaseTime | None:
+class _Clock(NamedTuple):
+    """What turns ops into times, and times into those of phases."""
+
+    engines: Engines
+    expectation: Expectation
+    execution: Execution
+
+    def times(self, ops: Iterable[OpCost]) -> tuple[OpTime, ...]:
+        return expect_ops(self.expectation, self.engines, time_ops(self.engines, ops), self.execution.runtime)
+
+    def total(self, phase: str, times: Iterable[OpTime]) -> PhaseTime:
+        found = list(times)
+        total = total_of(phase, found)
+        if self.execution.runtime == "graph" or total.expected_s is None:
+            return total
+        return launched(total, sum([time.launches for time in found]), EAGER)
+
+
+def _skipped(spec: ModelSpec, workload: Workload, clock: _Clock, phases: Iterable[PhaseTime]) -> PhaseTime | None:
     """The vision phase less what a reducer needs of it; times too, since a part of an op reads all of its weights."""
-    needed = tuple(reduced_vision_ops(spec, workload, execution))
+    needed = tuple(reduced_vision_ops(spec, workload, clock.execution))
     if not needed:
         return None
     whole = next(phase for phase in phases if phase.phase == "vision")
-    return whole.less(total_of("vision", expect_ops(engines, time_ops(engines, needed))))
+    return whole.less(clock.total("vision", clock.times(needed)))
 
 
-def _mean_decode(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> PhaseTime | None:
-    step = mean_step(spec, workload, execution, engines)
-    return total_of("decode", step) if step else None
+def _mean_decode(spec: ModelSpec, workload: Workload, clock: _Clock) -> PhaseTime | None:
+    step = _mean_step(spec, workload, clock)
+    return clock.total("decode", step) if step else None
 
 
-def mean_step(spec: ModelSpec, workload: Workload, execution: Execution, engines: Engines) -> tuple[OpTime, ...]:
+def mean_step(prediction: Prediction) -> tuple[OpTime, ...]:
     """Ops of a mean decode step, none for models that make no tokens."""
+    p = prediction
+    return _mean_step(p.model, p.workload, _Clock(p.engines, p.expectation, p.execution))
+
+
+def _mean_step(spec: ModelSpec, workload: Workload, clock: _Clock) -> tuple[OpTime, ...]:
     # FLOPs and bytes grow by the same step with every new token, so their mean is that of the mean cache length.
-    ops = tuple(decode_ops(spec, workload, execution, extra_tokens=workload.mean_extra_tokens))
-    return expect_ops(engines, time_ops(engines, ops))
-
-
-def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
-    """Sum of ops, of a phase or of any other group."""
-    members = list(times)
-    costs = [time.cost for time in members]
-    return PhaseTime(
-        phase=phase,
-        matmul_flops=sum([op.matmul_flops for op in costs]),
-        flops=sum([op.flops for op in costs]),
-        weight_bytes=sum([op.weight_bytes for op in costs]),
-        read_bytes=sum([op.read_bytes for op in costs]),
-        write_bytes=sum([op.write_bytes for op in costs]),
-        kv_read_bytes=sum([op.kv_read_bytes for op in costs]),
-        kv_write_bytes=sum([op.kv_write_bytes for op in costs]),
-        roofline_s=sum([time.roofline_s for time in members]),
-        compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in members]),
-        expected_s=_sum_of_known([time.expected_s for time in members]),
-    )
-
-
-def _difference(whole: Amount | None, part: Amount | None) -> Amount | None:
-    """None where one of them is not known."""
-    return None if whole is None or part is None else whole - part
-
-
-def _sum_of_known(seconds: Iterable[Amount | None]) -> Amount | None:
-    """Their sum, or None where one is not known."""
-    total: Amount = 0
-    for one in seconds:
-        if one is None:
-            return None
-        total = total + one
-    return total
+    return clock.times(tuple(decode_ops(spec, workload, clock.execution, extra_tokens=workload.mean_extra_tokens)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 
 from perfkit.hardware import Device
+from perfkit.kernels import Expectation
+from perfkit.kernels.calibrations import CAUTIOUS
+from perfkit.kernels.forms import ELEMENTWISE, form_of
 from perfkit.latency import Prediction
 from perfkit.memory import Remedy, remedies
 from perfkit.models import preset_names
@@ -32,6 +35,7 @@ def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
     if int8 is not None and int8.engine == "vector":
         how = " by DP4A" if choice.device.vendor == "NVIDIA" else ""
         found.append(f"{choice.device.id}: int8 products run{how} on the vector engine: it has no INT8 tensor cores")
+    found += _borrowings(prediction)
     found += reduction_notes(spec, prediction.workload)
     found += [f"{spec.name}: {note}" for note in spec.notes]
     if spec.defaults:
@@ -40,6 +44,30 @@ def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
         keys = listed if brief and spec.name in preset_names() else _by_section(spec.defaults)
         found.append(f"{spec.name}: absent keys take Hugging Face's class defaults: {keys}")
     return found
+
+
+def _borrowings(prediction: Prediction) -> list[str]:
+    """What expected times took from calibrations of other devices."""
+    expectation = prediction.expectation
+    calibration, device = expectation.calibration, expectation.device
+    if calibration is None or expectation.problem:
+        return []
+    found = []
+    if expectation.is_borrowed:
+        found.append(f"no calibration of {device.id} or its family ({device.family}): expected times borrow {CAUTIOUS}")
+    needed = _parameters_of(prediction)
+    lenders: dict[str, list[str]] = {}
+    for name, lender in calibration.borrowed.items():
+        if name in needed:
+            lenders.setdefault(lender, []).append(name.replace("_", " "))
+    borrowings = (f"{', '.join(names)} from {lender}" for lender, names in lenders.items())
+    return [*found, *(f"calibration {calibration.id} borrows {what}" for what in borrowings)]
+
+
+def _parameters_of(prediction: Prediction) -> set[str]:
+    """Engines and forms of kernels that its expected times rest on."""
+    engines = {peak.engine for peak in prediction.engines.peaks.values()}
+    return {ELEMENTWISE, *engines, *(form_of(time.cost.kernel.op) for time in prediction.ops if time.cost.kernel)}
 
 
 def reduction_notes(spec: ModelSpec, workload: Workload) -> list[str]:
@@ -82,6 +110,7 @@ def warnings(prediction: Prediction) -> list[str]:
     """What to worry about: figures in doubt, a context or a card that is exceeded."""
     return [
         *_doubts(prediction.device, prediction.engines),
+        *_unexpected(prediction.expectation),
         *_context_warnings(prediction),
         *memory_warnings(prediction),
     ]
@@ -101,6 +130,10 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
         for what, figure in figures
         if figure.confidence in DOUBTED
     ]
+
+
+def _unexpected(expectation: Expectation) -> list[str]:
+    return [f"no expected times: {expectation.problem}"] if expectation.problem else []
 
 
 def _context_warnings(prediction: Prediction) -> list[str]:

@@ -21,7 +21,9 @@ from perfkit.units import Amount, Precision
 class OpTime(NamedTuple):
     """Roofline time of an op over all its launches, and the two bounds that it is the larger of.
 
-    `expected_s`: what is to be expected instead, None where nothing is known beyond the roofline.
+    `expected_s`: what is to be expected instead, None where nothing is known beyond the roofline; nine of ten times lie
+    from `expected_low_s` to `expected_high_s`, None where their spread is not known. `launches`: kernels that a host
+    launches for it, 0 where it launches none one by one.
     """
 
     cost: OpCost
@@ -29,6 +31,9 @@ class OpTime(NamedTuple):
     memory_s: Amount
     roofline_s: Amount
     expected_s: Amount | None = None
+    expected_low_s: Amount | None = None
+    expected_high_s: Amount | None = None
+    launches: Amount = 0
 
     @property
     def bound(self) -> str:

@@ -13,9 +13,11 @@ from perfkit.units import Amount, Precision, check_count
 
 Attention = Literal["fused", "eager"]
 Logits = Literal["last", "all", "none"]
+Runtime = Literal["graph", "eager"]
 
 ATTENTIONS: tuple[Attention, ...] = ("fused", "eager")
 LOGITS: tuple[Logits, ...] = ("last", "all", "none")
+RUNTIMES: tuple[Runtime, ...] = ("graph", "eager")
 WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
 TEXT_TOKENS = 60  # of a prompt, where nothing else is asked
 NEW_TOKENS = 128
@@ -84,10 +86,12 @@ def anywhere(condition: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Precisions, attention kernel, and which logits are made.
+    """Precisions, attention kernel, which logits are made, and who launches the kernels.
 
     Products of the language model's linear layers run on the engine of the wider of `weights` and `activations`,
-    attention products on that of `activations`; `kv` is how the cache is stored.
+    attention products on that of `activations`; `kv` is how the cache is stored. `runtime`: `graph`, one fused kernel
+    an op and no gaps between launches, or `eager`, the kernels of Hugging Face's eager code, launched by the host one
+    by one; it changes expected times only.
     """
 
     weights: Precision = Precision.FP16
@@ -95,6 +99,7 @@ class Execution:
     kv: Precision = Precision.FP16
     attention: Attention = "fused"
     logits: Logits = "last"
+    runtime: Runtime = "graph"
 
     @property
     def product(self) -> Precision:

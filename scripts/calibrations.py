@@ -5,7 +5,7 @@ begin at what is known of others; then families, and the cautious default of all
 two devices: fp16 and fp32 products of the SXM2 module, and fp32 kernels of the PCIe card, whose clock is another. So
 each device has a calibration of its own table, and what the one lacks it takes from the family's, made of both. No
 kernel of a Turing card was at hand: that family is lent the Volta's, whose multiprocessors and tensor cores are next of
-kin, with the spread that cards of a family without data have. CPUs have one too, from a measurement in reports/measured.
+kin, with the spread that cards of a family without data have. CPUs have one too, of a measurement in reports/measured.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ ORDER = (
     ("memory",),
     ("roofline",),
     ("kernels",),
+    ("phases",),
     ("latency",),
     ("metrics", "remarks"),
     ("measuring", "papers", "sweeping", "cost_tables", "views"),

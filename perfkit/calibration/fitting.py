@@ -74,9 +74,9 @@ def fit_products(sets: Sequence[Measured], priors: Sequence[ProductParameters] =
 def fit_near(sets: Sequence[Measured], priors: Sequence[ProductParameters] = ()) -> ProductParameters:
     """Parameters that fit measured products best, near the one of `priors` that they agree with most.
 
-    Of each set about LOOKED_AT rows are seen, so that long tables of a device weigh alike. With MANY rows, which need no
-    prior, or without one, the fit begins at STARTS and moves LOOSE times as freely. Without any row it stays where it
-    begins, at the first.
+    Of each set about LOOKED_AT rows are seen, so that long tables of a device weigh alike. With MANY rows, which need
+    no prior, or without one, the fit begins at STARTS and moves LOOSE times as freely. Without any row it stays where
+    it begins, at the first.
     """
     if not sets:
         return (priors or STARTS)[0]

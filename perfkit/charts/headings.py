@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from perfkit.kernels import calibration_of
+from perfkit.kernels import has_measured_rates
 from perfkit.latency import Prediction
 from perfkit.views.naming import tokens_of
 
@@ -41,7 +41,7 @@ def _other_tokens(p: Prediction) -> str:
 
 def origin_of_rates(predictions: Iterable[Prediction]) -> str:
     """Where rates and bandwidths come from."""
-    return listed("measured rates" if calibration_of(p.device) else "datasheets" for p in predictions)
+    return listed("measured rates" if has_measured_rates(p.device) else "datasheets" for p in predictions)
 
 
 def short_name(p: Prediction) -> str:

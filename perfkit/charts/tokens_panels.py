@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perfkit.charts.curves import Series, drawn_apart, memory_of, rooms_of
 from perfkit.charts.style import FAINT, INK, PHASES, TEXT, plain_axes, quantity_axis, tint
-from perfkit.latency import PhaseTime
+from perfkit.phases import PhaseTime
 from perfkit.units import Amount
 from perfkit.views.tokens import Curve, TokensView
 

@@ -20,7 +20,7 @@ from perfkit.units import (
     parse_positive,
     parse_precision,
 )
-from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, TEXT_TOKENS
+from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -137,6 +137,18 @@ attention = click.option(
     help="fused: scores stay on the chip; eager: they pass through memory.",
 )
 
+expected = _chain(
+    click.option(
+        "--runtime",
+        type=choice(RUNTIMES),
+        default="graph",
+        show_default=True,
+        help="Of expected times. graph: one fused kernel an op, no launch gaps; eager: the kernels of Hugging Face's "
+        "eager code, launched one by one.",
+    ),
+    click.option("--calibration", metavar="FILE", help="Of expected times, instead of the device's own."),
+)
+
 _image_tokens = _chain(
     click.option("--tokens", type=COUNT_OR_ZERO, help="Visual tokens a sequence; default: the model's own; 0: none."),
     click.option(
@@ -174,6 +186,7 @@ execution = _chain(
     click.option("--activations", type=COMPUTE, help="Activations, and attention's products."),
     click.option("--kv", type=STORAGE, help="How the cache is stored; also int4, fp4."),
     attention,
+    expected,
 )
 
 # A count needs no engine for its products, so any format that a tensor may have.

@@ -44,6 +44,7 @@ SEVERAL = ("tokens", "columns")  # each may be given several times, with several
 @click.option("--batch", type=options.COUNT, default=1, show_default=True, help="Sequences.")
 @click.option("--images", type=options.COUNT, default=1, show_default=True, help="Images a sequence.")
 @options.attention
+@options.expected
 @click.option(
     "--logits",
     type=options.choice(LOGITS),

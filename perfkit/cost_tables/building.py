@@ -139,6 +139,8 @@ def _row(combination: _Combination, request: TableRequest, convention: Conventio
             batch=request.batch,
             images=request.images,
             attention=request.attention,
+            runtime=request.runtime,
+            calibration=request.calibration,
             logits=request.logits or USUAL_LOGITS,
         )
         return prediction, _count(prediction, convention) if _counts(request) else None

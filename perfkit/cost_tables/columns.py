@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from perfkit.conventions import Convention
 from perfkit.errors import UnknownName
-from perfkit.latency import PhaseTime, Prediction
+from perfkit.latency import Prediction
+from perfkit.phases import PhaseTime
 from perfkit.totals.counted import Count
 
 COUNTED = "counted"
 PREDICTED = "predicted by the roofline"
-EXPECTED = "expected from measured rates"
+EXPECTED = "expected, by the kernel model or measured rates"
 DATASHEET = "TDP x roofline time; no bound"
 BASES = (COUNTED, PREDICTED, EXPECTED, DATASHEET)
 

@@ -22,7 +22,7 @@ from perfkit.hardware import choose_device
 from perfkit.models import load_model
 from perfkit.reduction import parse_reduction
 from perfkit.units import COMPUTE_PRECISIONS, STORAGE_PRECISIONS, parse_choice, parse_count, parse_precision
-from perfkit.workload import ATTENTIONS, LOGITS
+from perfkit.workload import ATTENTIONS, LOGITS, RUNTIMES
 
 Parser = Callable[[str, str], Any]
 
@@ -82,6 +82,8 @@ _SINGLES: dict[str, Parser] = {
     "batch": parse_count,
     "images": parse_count,
     "attention": lambda key, text: parse_choice(key, text, ATTENTIONS),
+    "runtime": lambda key, text: parse_choice(key, text, RUNTIMES),
+    "calibration": _anything,
     "logits": lambda key, text: parse_choice(key, text, LOGITS),
     "convention": _checked(load_convention),
     "caption": _anything,

@@ -13,7 +13,7 @@ from perfkit.cost_tables.keys import PREPOSITIONS, constants_of, keys_of
 from perfkit.cost_tables.naming import model_title
 from perfkit.cost_tables.request import USUAL_LOGITS
 from perfkit.hardware import Device, Peak
-from perfkit.kernels import calibration_of
+from perfkit.kernels import has_measured_rates
 from perfkit.units import Precision
 
 
@@ -173,7 +173,7 @@ def _device(table: CostTable, point: Point) -> str:
         if other.prediction.device == device
         for peak in other.prediction.engines.peaks.values()
     }
-    origin = "measured" if calibration_of(device) else "datasheet"
+    origin = "measured" if has_measured_rates(device) else "datasheet"
     origin += "" if device.id == device.name.lower() and not device.file else f" of {device.file or device.id}"
     rates = ", ".join(f"{peak.precision} {peak.rate.printed} ({_engine(device, peak)})" for peak in peaks.values())
     memory = f"{device.capacity.printed} at {device.bandwidth.printed}"
@@ -210,8 +210,7 @@ def _of_model(point: Point) -> Iterator[str]:
 def _gaps(table: CostTable) -> Iterator[str]:
     """Why cells are empty, where the columns do not say it."""
     if any(column.basis == EXPECTED for column in _chosen(table)):
-        without = [p.prediction.device.name for p in table.points if calibration_of(p.prediction.device) is None]
-        if without:
-            yield f"No expected time without measured rates: {', '.join(dict.fromkeys(without))}."
+        without = dict.fromkeys(p.prediction.expectation.problem for p in table.points)
+        yield from (f"No expected time: {problem}." for problem in without if problem)
     if any(column.key == "macs" for column in _chosen(table)) and table.convention.table:
         yield f"Convention {table.convention.label} has a table of its own, which does not tell multiply-adds apart."

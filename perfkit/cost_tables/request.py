@@ -32,7 +32,7 @@ class TableRequest:
     `reduction`: specs, or `none`. `tokens`: visual tokens that enter layer 0, in place of what a model or a reducer
     makes; empty where those stand. `weights`, `activations`, `kv`: formats beside the precision, empty for its own.
     `text_tokens`: None for the convention's. `logits`: None for the convention's in FLOPs, and for the last position in
-    times and memory. `columns`: keys of `perfkit.cost_tables.columns`.
+    times and memory. `runtime`, `calibration`: of expected times. `columns`: keys of `perfkit.cost_tables.columns`.
 
     Raises:
         UnknownName: no such column.
@@ -52,6 +52,8 @@ class TableRequest:
     batch: int = 1
     images: int = 1
     attention: str = "fused"
+    runtime: str = "graph"
+    calibration: str | None = None
     logits: str | None = None
     convention: str = CONVENTION
     columns: tuple[str, ...] = DEFAULT_COLUMNS

@@ -1,7 +1,7 @@
-"""Expected time of ops: what is to be expected of a kernel, where the roofline says what it cannot beat.
+"""Expected time of ops on a device whose rates were measured.
 
-Known so far are measured rates: on a device that has them, products of a single row take their bytes at the
-bandwidth that such products reach, larger ones their FLOPs at the rate that these reach, all else its roofline time.
+Products of a single row take their bytes at the bandwidth that such products reach, larger ones their FLOPs at the rate
+that these reach, all else its roofline time.
 
     expected = max(compute time, bytes / bandwidth)
 """
@@ -16,8 +16,8 @@ from perfkit.roofline import Engines, OpTime
 from perfkit.units import Amount
 
 
-def expect_ops(engines: Engines, times: Iterable[OpTime]) -> tuple[OpTime, ...]:
-    """`times` with what is expected of each; unchanged on a device without measured rates.
+def rated(engines: Engines, times: Iterable[OpTime]) -> tuple[OpTime, ...]:
+    """`times` with what is expected of each at the rates that the device's file holds.
 
     >>> from perfkit.hardware import Figure, Peak
     >>> from perfkit.ops import Place, linear
@@ -29,22 +29,20 @@ def expect_ops(engines: Engines, times: Iterable[OpTime]) -> tuple[OpTime, ...]:
     >>> cpu = Device("cpu", "A CPU", (peak,), memory, memory, gemv={fp32: one_row})
     >>> product = linear(Place("decode", 1, *[fp32] * 4), "q_proj", 1, 4096, 4096)
     >>> engines = engines_of(cpu, [product])
-    >>> (time,) = expect_ops(engines, time_ops(engines, [product]))
+    >>> (time,) = rated(engines, time_ops(engines, [product]))
     >>> # 4 (4096 * 4096 + 2 * 4096) = 67.14 MB at 40 and at 20 GB/s
     >>> round(time.roofline_s * 1e6), round(time.expected_s * 1e6)
     (1679, 3357)
     """
     device = engines.device
-    if calibration_of(device) is None:
-        return tuple(times)
     peaks = {p: peak._replace(rate=device.gemm.get(p, peak.rate)) for p, peak in engines.peaks.items()}
     reached = engines._replace(peaks=peaks)
     return tuple(time._replace(expected_s=_expected_s(reached, time)) for time in times)
 
 
-def calibration_of(device: Device) -> str | None:
-    """What the expected times of a device stand on, None where it has none."""
-    return f"measured rates of {device.id}" if device.gemm or device.gemv else None
+def has_measured_rates(device: Device) -> bool:
+    """Whether its file holds rates that were measured, not printed by its maker."""
+    return bool(device.gemm or device.gemv)
 
 
 def _expected_s(reached: Engines, time: OpTime) -> Amount:

@@ -140,8 +140,8 @@ def _held_back(limits: Limits, parameters: ProductParameters) -> float:
     """How much longer a large product takes at the sustained rate than the model says without it; at least 1."""
     large = Product(LARGE, LARGE, LARGE)
     sustained_s = large.flops / limits.sustained_flops_per_s
-    alone_s: float = _throttled(min(_fastest(large, limits, parameters)), parameters)
-    return max(1.0, sustained_s / alone_s)
+    alone_s = _throttled(min(_fastest(large, limits, parameters)), parameters)
+    return max(1.0, float(sustained_s / alone_s))
 
 
 def _fastest(product: Product, limits: Limits, parameters: ProductParameters) -> list[Amount]:

@@ -19,7 +19,7 @@ from perfkit.models import load_model, preset_names, read_model
 from perfkit.models.config import Config
 from perfkit.models.spec import ModelSpec
 from perfkit.units import COMPUTE_PRECISIONS, Precision, parse_choice
-from perfkit.workload import ATTENTIONS, LOGITS, Execution, Workload
+from perfkit.workload import ATTENTIONS, LOGITS, RUNTIMES, Execution, Workload
 
 TIMINGS = Path(__file__).parent / "timings"
 KINDS = ("forward", "product")
@@ -174,7 +174,8 @@ def _template(group: Section, shared: _File, precision: Precision) -> Forward:
         raise InvalidSpec(f"{group.where}: phases is missing: name what was timed out of {', '.join(PHASES)}")
     attention = parse_choice("attention", group.choice("attention", ATTENTIONS), ATTENTIONS)
     logits = parse_choice("logits", group.choice("logits", LOGITS), LOGITS)
-    execution = Execution(precision, precision, precision, attention, logits)
+    runtime = parse_choice("runtime", group.choice("runtime", RUNTIMES), RUNTIMES)
+    execution = Execution(precision, precision, precision, attention, logits, runtime)
     return Forward(model, phases, Workload(0), execution_of(model, execution))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfkit.counting import workload_of
 from perfkit.errors import InvalidValue
 from perfkit.hardware import Choice, choose_device
+from perfkit.kernels.calibrations import Calibration, read_calibration
 from perfkit.latency import Prediction, parse_execution, predict
 from perfkit.models import load_model
 from perfkit.models.spec import ModelSpec
@@ -23,6 +25,7 @@ class Costing(NamedTuple):
     choices: tuple[Choice, ...]
     request: dict[str, Any]
     execution: Execution
+    calibration: Calibration | None = None
 
     @property
     def patches(self) -> int:
@@ -48,7 +51,7 @@ class Costing(NamedTuple):
     def _predicted(self, choice: Choice, tokens: int | None = None, method: Reducer | None = None) -> Prediction:
         text = method.text if method else None
         workload = workload_of(self.spec, tokens=tokens, reduction=text, **self.request)
-        return predict(self.spec, choice, workload, self.execution)
+        return predict(self.spec, choice, workload, self.execution, self.calibration)
 
 
 def costing_of(
@@ -59,6 +62,7 @@ def costing_of(
     new_tokens: int,
     batch: int,
     precision: str = "fp16",
+    calibration: str | None = None,
     **formats: Any,
 ) -> Costing:
     """How counts are costed; the arguments are options of `perfkit roofline`, one picture a sequence.
@@ -76,7 +80,8 @@ def costing_of(
     request = {"text_tokens": text_tokens, "new_tokens": new_tokens, "batch": batch}
     # Each device once, whatever names it was asked for by.
     choices = {choice.device.id: choice for choice in map(choose_device, gpus)}
-    return Costing(spec, tuple(choices.values()), request, parse_execution(precision, **formats))
+    found = read_calibration(Path(calibration)) if calibration is not None else None
+    return Costing(spec, tuple(choices.values()), request, parse_execution(precision, **formats), found)
 
 
 def check_patches(costing: Costing, tower: Tower) -> None:

@@ -73,10 +73,10 @@ def reduce_pictures(
     """Tokens that reducers keep of pictures, the time that takes, and the cost of these tokens.
 
     The arguments are the options of `perfkit reduce`; `pictures` are files and folders of them, `formats` those of
-    `perfkit.analyze` (precision, weights, activations, kv, attention, logits). `model`: by default the LLaVA in
-    `vision_model`, else llava-1.5-7b; `batch_size`: by default 8, and 1 with `strict_reference`, whose counts depend on
-    the batch; `tower_precision`: by default fp16 on a GPU and fp32 on a CPU; `budget_s`: the tower, and each reducer,
-    is timed so long at most.
+    `perfkit.analyze` (precision, weights, activations, kv, attention, logits, runtime, calibration). `model`: by
+    default the LLaVA in `vision_model`, else llava-1.5-7b; `batch_size`: by default 8, and 1 with `strict_reference`,
+    whose counts depend on the batch; `tower_precision`: by default fp16 on a GPU and fp32 on a CPU; `budget_s`: the
+    tower, and each reducer, is timed so long at most.
 
     Raises:
         InvalidValue, UnknownName: arguments that cannot be, named; no pictures; without "skip" a picture that cannot be

@@ -78,8 +78,8 @@ def _notes(run: CalibrationRun) -> Iterator[str]:
     yield "off by: mean of |predicted - measured| over measured."
     yield f"Before: calibration {run.before.id}, on all rows{saw}."
     alone = run.calibration.device or run.calibration.family
-    seen = "by fits to rows of other sizes, in five parts" if alone else "by the other families, where there are several"
-    yield f"After: each row predicted {seen}."
+    others = "fits to rows of other sizes, in five parts" if alone else "the other families, where there are several"
+    yield f"After: each row predicted by {others}."
     if any(each.size != "m" for each in run.ranges):
         yield "tokens: of all prompts together; cache: keys and values, as of 16 bits."
     yield from _spread(run.calibration)

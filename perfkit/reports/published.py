@@ -38,6 +38,8 @@ def _record(point: PublishedPoint) -> dict[str, Any]:
         "measured_s": point.measured_s,
         "roofline_s": point.roofline_s,
         "expected_s": point.expected_s,
+        "expected_low_s": point.expected_low_s,
+        "expected_high_s": point.expected_high_s,
         "others": point.others,
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfkit.kernels import calibration_of
 from perfkit.latency import Prediction
 from perfkit.tables import Column
 
@@ -21,6 +20,7 @@ REQUEST_COLUMNS = (
     Column("activations", "activations"),
     Column("kv", "KV"),
     Column("attention", "attention"),
+    Column("runtime", "runtime"),
 )
 
 
@@ -40,6 +40,7 @@ def request_cells(p: Prediction) -> dict[str, Any]:
         "activations": e.activations.value,
         "kv": e.kv.value,
         "attention": e.attention,
+        "runtime": e.runtime,
     }
 
 
@@ -49,7 +50,7 @@ def request_record(p: Prediction) -> dict[str, Any]:
     return {
         "model": p.model.name,
         "device": p.device.id,
-        "calibration": calibration_of(p.device),
+        "calibration": p.expectation.id,
         "workload": {
             "batch": w.batch,
             "images": w.images,
@@ -67,6 +68,6 @@ def request_record(p: Prediction) -> dict[str, Any]:
             "logits": e.logits,
             "tp": 1,
             "pp": 1,
-            "runtime": "graph",
+            "runtime": e.runtime,
         },
     }

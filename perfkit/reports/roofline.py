@@ -7,17 +7,15 @@ from typing import Any
 
 import perfkit
 from perfkit import remarks
-from perfkit.latency import PhaseTime, Prediction
+from perfkit.latency import Prediction
 from perfkit.ops import OpCost
+from perfkit.phases import PhaseTime
 from perfkit.reports.requests import request_record
 from perfkit.reports.roofline_overview import intensity_of, overview
 from perfkit.roofline import OpTime
 from perfkit.tables import Column, Table
 
 __all__ = ["document", "overview", "table"]
-
-# The span of an expected time needs a calibration; until a device has one it is null.
-_SPAN = {"expected_low_s": None, "expected_high_s": None}
 
 _COST_COLUMNS = (
     Column("flops", "FLOPs", "FLOP", 6),
@@ -106,7 +104,8 @@ def _figures(cost: OpCost | PhaseTime, time: OpTime | PhaseTime) -> dict[str, An
         "intensity": intensity_of(cost),
         "roofline_s": time.roofline_s,
         "expected_s": time.expected_s,
-        **_SPAN,
+        "expected_low_s": time.expected_low_s,
+        "expected_high_s": time.expected_high_s,
         "bound": time.bound,
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from perfkit import remarks
-from perfkit.kernels import calibration_of
-from perfkit.latency import PhaseTime, Prediction, total_of
+from perfkit.kernels import has_measured_rates
+from perfkit.latency import Prediction
 from perfkit.ops import OpCost
+from perfkit.phases import PhaseTime, total_of
+from perfkit.reports.expected import expected_in_words
 from perfkit.roofline import OpTime, ridge_point
 from perfkit.tables import Column, Table
 from perfkit.units import format_quantity
@@ -40,7 +42,7 @@ def _phases(p: Prediction) -> Table:
         Column("intensity", "FLOP/B", "x", 5),
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
-        Column("expected_s", "expected", "s"),
+        Column("expected", "expected", "", 8),
         Column("share", "of TTFT" if p.model.has_decoder else "of all", "share"),
         Column("bar", "", "bar", 8),
     )
@@ -50,7 +52,7 @@ def _phases(p: Prediction) -> Table:
         share = None if phase.phase == "decode" else phase.roofline_s / ttft
         name = "decode (first token)" if phase.phase == "decode" else phase.phase
         figures = (phase.flops, phase.bytes, intensity_of(phase), phase.bound, phase.roofline_s)
-        rows.append((name, *figures, phase.expected_s, share, share or 0.0))
+        rows.append((name, *figures, _expected(phase), share, share or 0.0))
     decode = frozenset(i for i, phase in enumerate(p.phases) if phase.phase == "decode")
     title, notes = "\n".join(_heading(p)), tuple(_skipped(p))
     return _without_unknown(Table(columns, tuple(rows), title=title, notes=notes, rule_before=decode))
@@ -121,16 +123,27 @@ def _ceilings(p: Prediction) -> str:
         f"ridge {ridge_point(p.device, peak.precision):.0f} FLOP/B"
         for peak in p.engines.peaks.values()
     ]
-    origin = "measured" if calibration_of(p.device) else "datasheet"
+    origin = "measured" if has_measured_rates(p.device) else "datasheet"
     return f"{origin}: {', '.join(rates)}; memory {p.device.bandwidth.printed}"
 
 
-def _what_times_are(predictions: Iterable[Prediction]) -> Iterator[str]:
-    measured = {calibration_of(p.device) is not None for p in predictions}
+def _what_times_are(predictions: Sequence[Prediction]) -> Iterator[str]:
+    measured = {has_measured_rates(p.device) for p in predictions}
     if False in measured:
         yield "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster."
     if True in measured:
         yield "Measured devices: the roofline is of their best rates; expected: one-row products at their own rate."
+    calibrated = [p for p in predictions if p.expectation.calibration and not p.expectation.problem]
+    yield from dict.fromkeys(_what_is_expected(p) for p in calibrated)
+
+
+def _what_is_expected(p: Prediction) -> str:
+    """What expected times rest on, and what their range holds."""
+    runtime = {"graph": "one kernel an op, no launch gaps", "eager": "Hugging Face's eager kernels and launches"}
+    return (
+        f"Expected: predicted by the kernel model, calibration {p.expectation.id}; {runtime[p.execution.runtime]}; "
+        "nine of ten times lie in brackets."
+    )
 
 
 def _totals(p: Prediction) -> Table:
@@ -138,12 +151,13 @@ def _totals(p: Prediction) -> Table:
     need, show = p.footprint, format_quantity
     phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
     first = "TTFT" if p.model.has_decoder else "forward"
-    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline{_expected(p.ttft_expected_s)}")]
+    ttft = expected_in_words(p.ttft_expected_s, *(p.ttft_range_s or ()))
+    rows = [(first, show(p.ttft_roofline_s, "s"), f"{phases}; roofline{_behind(ttft)}")]
     if p.tpot_roofline_s:
         rate = p.workload.batch / p.tpot_roofline_s
         new = p.workload.new_tokens
         what = f"mean of {new} new {'token' if new == 1 else 'tokens'}; {rate:.1f} tokens/s"
-        what += _expected(p.tpot_expected_s)
+        what += _behind(_expected(p.mean_decode) if p.mean_decode else None)
         rows.append(("TPOT", show(p.tpot_roofline_s, "s"), what))
     parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
     rows.append(("memory", show(need.total, "B"), parts))
@@ -155,8 +169,12 @@ def _totals(p: Prediction) -> Table:
     return Table(columns, tuple(rows), title="Totals")
 
 
-def _expected(seconds: float | None) -> str:
-    return "" if seconds is None else f"; expected {format_quantity(seconds, 's')}"
+def _expected(total: PhaseTime) -> str | None:
+    return expected_in_words(total.expected_s, total.expected_low_s, total.expected_high_s)
+
+
+def _behind(expected: str | None) -> str:
+    return f"; expected {expected}" if expected else ""
 
 
 def _kinds(p: Prediction) -> Table:
@@ -169,7 +187,7 @@ def _kinds(p: Prediction) -> Table:
         Column("intensity", "FLOP/B", "x", 3),
         Column("bound", "bound", "", 8),
         Column("roofline_s", "roofline", "s"),
-        Column("expected_s", "expected", "s"),
+        Column("expected", "expected", "", 8),
         Column("share", "of phase", "share"),
         Column("bar", "", "bar", 8),
     )
@@ -196,7 +214,7 @@ def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, 
     total = total_of(kind, members)
     launches = sum(time.cost.repeat for time in members)
     share = total.roofline_s / phase_s
-    seconds = total.roofline_s, total.expected_s
+    seconds = total.roofline_s, _expected(total)
     return kind, launches, total.flops, total.bytes, intensity_of(total), total.bound, *seconds, share, share
 
 
@@ -223,11 +241,11 @@ def _device_columns(phases: Sequence[str]) -> tuple[Column, ...]:
         Column("device", "device"),
         Column("peak", "peak", "FLOP/s", 5),
         Column("bandwidth", "bandwidth", "B/s", 4),
-        *(Column(phase, phase, "s", 6) for phase in phases),
+        *(Column(phase, phase, "s", 3) for phase in phases),
         Column("ttft", "TTFT", "s"),
         Column("tpot", "TPOT", "s"),
-        Column("ttft_expected", "TTFT expected", "s"),
-        Column("tpot_expected", "TPOT expected", "s"),
+        Column("ttft_expected", "TTFT expected", "", 8),
+        Column("tpot_expected", "TPOT expected", "", 8),
         Column("fits", "fits"),
     )
 
@@ -241,7 +259,7 @@ def _device_row(p: Prediction, phases: Sequence[str]) -> tuple[Any, ...]:
         *(seconds.get(phase) for phase in phases),
         p.ttft_roofline_s,
         p.tpot_roofline_s,
-        p.ttft_expected_s,
-        p.tpot_expected_s,
+        expected_in_words(p.ttft_expected_s, *(p.ttft_range_s or ())),
+        _expected(p.mean_decode) if p.mean_decode else None,
         _fits_in_words(p),
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from perfkit.latency import PhaseTime
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.measurement import Point
 from perfkit.measuring.protocol import Timing
+from perfkit.phases import PhaseTime
 from perfkit.validation.predicting import PredictedPhase
 
 

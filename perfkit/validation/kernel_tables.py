@@ -98,7 +98,7 @@ def _predict(table: KernelTable, device: Device, used: Calibration) -> tuple[_Ti
         except (InvalidSpec, UnsupportedPrecision) as why:  # the roofline needs less
             problems.setdefault(str(why), []).append(group)
             continue
-        low, high = used.spread_of(group.op) or (numpy.nan, numpy.nan)
+        low, high = used.spread_of(group.op, device.product_peak(group.precision).engine) or (numpy.nan, numpy.nan)
         for column, factor in zip(times[1:], (1, low, high), strict=True):
             column[group.places] = factor * expected
     return times, problems

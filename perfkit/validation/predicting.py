@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from perfkit.counting import workload_of
 from perfkit.hardware import Choice
-from perfkit.latency import PhaseTime, Prediction, parse_execution, predict
+from perfkit.latency import Prediction, parse_execution, predict
 from perfkit.measuring.cases import PhaseCase
 from perfkit.models import load_model
+from perfkit.phases import PhaseTime
 from perfkit.roofline import OpTime
 
 
@@ -31,6 +32,7 @@ class _Request(NamedTuple):
     batch: int
     precision: str
     attention: str
+    runtime: str
 
 
 def predict_cases(choice: Choice, cases: Iterable[PhaseCase]) -> dict[PhaseCase, PredictedPhase]:
@@ -49,7 +51,8 @@ def _request_of(case: PhaseCase) -> _Request:
     # What a phase does not depend on is 0 or None in its case; any value serves, so that of the next likely case.
     attention = "eager" if case.attention == "eager" else "fused"
     tokens = (case.visual_tokens, max(case.text_tokens, 1))
-    return _Request(case.model, *tokens, case.batch, case.precision, attention)
+    # Phases but decode are launched by eager code.
+    return _Request(case.model, *tokens, case.batch, case.precision, attention, case.runtime)
 
 
 def _predict(choice: Choice, asked: _Request) -> Prediction:
@@ -57,7 +60,8 @@ def _predict(choice: Choice, asked: _Request) -> Prediction:
     workload = workload_of(
         spec, tokens=asked.visual_tokens, text_tokens=asked.text_tokens, new_tokens=1, batch=asked.batch
     )
-    return predict(spec, choice, workload, parse_execution(asked.precision, attention=asked.attention))
+    execution = parse_execution(asked.precision, attention=asked.attention, runtime=asked.runtime)
+    return predict(spec, choice, workload, execution)
 
 
 def _phase_of(case: PhaseCase, prediction: Prediction) -> PredictedPhase:

@@ -9,14 +9,16 @@ from perfkit.hardware import Device, choose_device, load_device
 from perfkit.latency import predict
 from perfkit.metrics import mape, p90, worst
 from perfkit.ops import Place, linear
-from perfkit.papers.timings import Forward, Paper, Product, Timing, Work, timings
+from perfkit.papers.timings import Paper, Product, Timing, Work, timings
+from perfkit.phases import range_of
 from perfkit.roofline import engines_of, time_ops
 
 
 class PublishedPoint(NamedTuple):
     """One published timing and what is predicted of it; `others` are published predictors, name -> seconds.
 
-    `expected_s` is None where no calibration covers the device.
+    `expected_s`, from `expected_low_s` to `expected_high_s` nine times out of ten, is None where nothing is expected,
+    and of single products: calibrations are fitted to such tables, and none is judged here by what it may have seen.
     """
 
     paper: Paper
@@ -25,6 +27,8 @@ class PublishedPoint(NamedTuple):
     measured_s: float
     roofline_s: float
     expected_s: float | None
+    expected_low_s: float | None
+    expected_high_s: float | None
     others: dict[str, float]
 
     @property
@@ -88,24 +92,30 @@ def point_of(timing: Timing) -> PublishedPoint:
     >>> f"{point_of(timing).roofline_s * 1e3:.4f} ms"  # 2 * 4096^3 / 125e12
     '1.0995 ms'
     """
-    return PublishedPoint(
-        paper=timing.paper,
-        device=timing.device,
-        what=timing.what,
-        measured_s=timing.measured_s,
-        roofline_s=_roofline_s(timing.work, timing.device),
-        expected_s=None,
-        others=timing.others,
-    )
+    predicted = _predicted(timing.work, timing.device)
+    return PublishedPoint(timing.paper, timing.device, timing.what, timing.measured_s, *predicted, timing.others)
 
 
-def _roofline_s(work: Work, device: str) -> float:
-    return _forward_s(work, device) if isinstance(work, Forward) else _product_s(work, load_device(device))
+class _Predicted(NamedTuple):
+    """Seconds; of a `PublishedPoint`."""
+
+    roofline_s: float
+    expected_s: float | None = None
+    expected_low_s: float | None = None
+    expected_high_s: float | None = None
 
 
-def _forward_s(work: Forward, device: str) -> float:
+def _predicted(work: Work, device: str) -> _Predicted:
+    if isinstance(work, Product):
+        return _Predicted(_product_s(work, load_device(device)))
     prediction = predict(work.model, choose_device(device), work.workload, work.execution)
-    return float(sum(phase.roofline_s for phase in prediction.phases if phase.phase in work.phases))
+    phases = [phase for phase in prediction.phases if phase.phase in work.phases]
+    roofline_s = float(sum(phase.roofline_s for phase in phases))
+    ends = range_of(phases)
+    if ends is None:
+        return _Predicted(roofline_s)
+    expected_s = sum(phase.expected_s for phase in phases if phase.expected_s is not None)
+    return _Predicted(roofline_s, float(expected_s), *map(float, ends))
 
 
 def _product_s(work: Product, device: Device) -> float:

@@ -60,7 +60,7 @@ def breakdown_view(predictions: Sequence[Prediction]) -> BreakdownView:
 
 def _bar(p: Prediction) -> Bar:
     before = [time for time in p.ops if time.cost.phase != "decode"]
-    step = mean_step(p.model, p.workload, p.execution, p.engines)
+    step = mean_step(p)
     return Bar(p, tuple(_parts(before)), tuple(_parts(step)))
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from perfkit.counting import workload_of
 from perfkit.errors import InvalidValue
-from perfkit.latency import PhaseTime, Prediction, predict
+from perfkit.latency import Prediction, predict
 from perfkit.memory import RUNTIME_RESERVE_BYTES
+from perfkit.phases import PhaseTime
 from perfkit.reduction import Reducer, parse_reduction
 from perfkit.units import Amount
 from perfkit.views.naming import check_several
@@ -116,7 +117,7 @@ def _swept(p: Prediction, counts: Sequence[int]) -> Prediction:
     import numpy as np
 
     tokens = np.unique(counts).astype(np.float64)
-    return predict(p.model, p.choice, _with_tokens(p, tokens), p.execution)
+    return predict(p.model, p.choice, _with_tokens(p, tokens), p.execution, p.expectation.calibration)
 
 
 def _with_tokens(p: Prediction, tokens: Amount) -> Workload:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from perfkit import analyze, measure
-from perfkit.latency import PhaseTime
 from perfkit.measuring.cpu import CpuBackend
 from perfkit.measuring.networks import Network
 from perfkit.measuring.protocol import Rules
 from perfkit.models import load_model
+from perfkit.phases import PhaseTime
 
 SPEC = spec_from_file_location("reduced_llava", Path(__file__).parents[2] / "benchmarks/reduced_llava.py")
 assert SPEC is not None

@@ -153,6 +153,12 @@ def test_no_command_shows_what_there_is():
         (["roofline", "--gpu", "v100", "--kv", "fp9"], ["unknown --kv 'fp9'"]),
         (["roofline", "--gpu", "v100", "--activations", "int4"], ["unknown --activations 'int4'"]),
         (["roofline", "--gpu", "v100", "--attention", "flash"], ["unknown --attention 'flash'", "fused"]),
+        (["roofline", "--gpu", "v100", "--runtime", "graf"], ["unknown --runtime 'graf'", "nearest: graph", "eager"]),
+        (["roofline", "--gpu", "v100", "--calibration", "no.yaml"], ["no.yaml: no such file"]),
+        (
+            ["roofline", "--gpu", "v100", "--calibration", "hardware_specs/calibrations/l40s.yaml"],
+            ["calibration l40s is of l40s, not of v100-sxm2-32gb"],
+        ),
         (["roofline", "--gpu", "v100", "--logits", "first"], ["unknown --logits 'first'", "last"]),
         (["count", "--format", "jsn"], ["unknown --format 'jsn'", "nearest: json"]),
         (["count", "--convention", "trch"], ["unknown convention 'trch'", "nearest: torch"]),
@@ -506,7 +512,7 @@ def test_the_document_says_what_was_asked():
         *("--images", "3", "--weights", "int4", "--kv", "int8", "--attention", "eager", "--logits", "none"),
     )
     assert document["perfkit"] == perfkit.__version__
-    assert (document["device"], document["model"], document["calibration"]) == ("t4", "llava-1.5-7b", None)
+    assert (document["device"], document["model"], document["calibration"]) == ("t4", "llava-1.5-7b", "turing")
     workload = {"batch": 2, "images": 3, "visual_tokens": 32, "text_tokens": 7, "new_tokens": 9}
     assert document["workload"] == {**workload, "reduction": None, "schedule": []}
     execution = {"weights": "int4", "activations": "fp16", "kv": "int8", "attention": "eager", "logits": "none"}

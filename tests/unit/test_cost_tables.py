@@ -166,7 +166,8 @@ def test_a_row_is_what_analyze_and_count_give(model, gpu, method, tokens, batch,
     assert (row["weights_bytes"], row["kv_bytes"], row["activation_bytes"]) == tuple(p.footprint)
     assert row["fits"] is bool(p.fits)
     assert row["visual_tokens"] == row["tokens"] == p.workload.visual_tokens
-    assert row["ttft_expected_s"] is row["decode_expected_s"] is None
+    assert row["ttft_expected_s"] == p.ttft_expected_s > 0
+    assert row["decode_expected_s"] == p.tpot_expected_s > 0
     assert row["speedup"] == row["decode_speedup"] == row["block_speedup"] == row["block_decode_speedup"] == 1
 
 
@@ -176,15 +177,33 @@ def test_mean_tokens_are_those_of_the_layers():
     assert [row["mean_tokens"] for row in reports.document(table)["rows"]] == [576, 306]
 
 
-def test_measured_devices_have_expected_times():
+def test_expected_times_are_those_of_the_prediction():
     device = str(ROOT / "reports/measured/epyc-2-threads/epyc-2-threads.yaml")
     table = asked(gpu=(device, "v100"), precision=("fp32",), columns=("ttft_expected_ms", "decode_expected_ms"))
-    measured, datasheet = reports.document(table)["rows"]
+    measured, calibrated = reports.document(table)["rows"]
     p = perfkit.analyze(device, precision="fp32")
     assert measured["ttft_expected_s"] == p.ttft_expected_s > p.ttft_roofline_s
     assert measured["decode_expected_s"] == p.tpot_expected_s
-    assert datasheet["ttft_expected_s"] is None
-    assert "No expected time without measured rates: V100-SXM2-32GB." in notes_of(table)
+    assert calibrated["ttft_expected_s"] == perfkit.analyze("v100", precision="fp32").ttft_expected_s
+    assert not any("No expected time" in note for note in notes_of(table))
+
+
+def test_a_device_of_which_too_little_is_known_says_why_nothing_is_expected():
+    table = asked(gpu=("gb200",), columns=("ttft_expected_ms",))
+    assert reports.document(table)["rows"][0]["ttft_expected_s"] is None
+    assert "No expected time: gb200: its sm_count is not known, which the kernel model needs." in notes_of(table)
+
+
+def test_runtime_and_calibration_are_those_of_expected_times():
+    volta = ROOT / "hardware_specs/calibrations/volta.yaml"
+    columns = ("decode_expected_ms", "decode_ms")
+    eager, borrowed = (
+        reports.document(asked(columns=columns, **how))["rows"][0]
+        for how in ({"runtime": "eager"}, {"calibration": str(volta)})
+    )
+    assert eager["decode_expected_s"] == perfkit.analyze("v100", runtime="eager").tpot_expected_s
+    assert borrowed["decode_expected_s"] == perfkit.analyze("v100", calibration=volta).tpot_expected_s
+    assert eager["decode_roofline_s"] == borrowed["decode_roofline_s"]
 
 
 def test_a_named_convention_brings_its_text_tokens():

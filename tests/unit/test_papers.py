@@ -28,6 +28,7 @@ groups:
     phases: [prefill]
     precision: fp32
     attention: eager
+    runtime: eager
     logits: all
     points:
       - {batch: 2, text_tokens: 100, measured: 1.5, others: {Oracle: 1.25}}
@@ -57,6 +58,7 @@ groups:
     phases: [vision, projector, prefill]
     precision: fp16
     attention: fused
+    runtime: graph
     logits: last
     points:
       - {batch: 1, visual_tokens: 576, text_tokens: 60, measured: 0.1}

@@ -126,6 +126,8 @@ def test_defaults_are_those_of_the_library(home, monkeypatch):
         "kv": None,
         "attention": "fused",
         "logits": "last",
+        "runtime": "graph",
+        "calibration": None,
     }
     for name, given in called.items():
         if name not in ("progress", "random_weights"):

@@ -16,11 +16,11 @@ import pytest
 import perfkit
 from perfkit import reports
 from perfkit.errors import InvalidValue, UnknownName
-from perfkit.latency import PhaseTime
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.counters import Counters
 from perfkit.measuring.measurement import Machine, Measurement, Point
 from perfkit.measuring.protocol import Timing
+from perfkit.phases import PhaseTime
 from perfkit.tables import render_for_people
 from perfkit.validation.comparing import ComparedPoint
 from perfkit.validation.judging import validate

@@ -1,4 +1,4 @@
-"""Expected times by hand: a CPU of 200 GFLOP/s and 40 GB/s; its one-row products reach 20 GB/s in fp32, 10 in bf16."""
+"""Expected times by measured rates, by hand: a CPU of 200 GFLOP/s, 40 GB/s, 20 and 10 of one row in fp32 and bf16."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from perfkit import reports
 from perfkit.counting import workload_of
 from perfkit.hardware import Choice, Device, Figure, Peak, load_device
-from perfkit.kernels import calibration_of, expect_ops
-from perfkit.latency import Prediction, analyze, parse_execution, predict
+from perfkit.kernels import expect_ops, expectation_of, has_measured_rates
+from perfkit.latency import Prediction, parse_execution, predict
 from perfkit.models import load_model
 from perfkit.ops import OpCost, Place, add, experts, linear
+from perfkit.reports.expected import expected_in_words
 from perfkit.roofline import OpTime, engines_of, time_ops
 from perfkit.units import Precision
 
@@ -37,7 +38,7 @@ CPU = Device(
 
 def timed(op: OpCost, device: Device = CPU) -> OpTime:
     engines = engines_of(device, [op])
-    (time,) = expect_ops(engines, time_ops(engines, [op]))
+    (time,) = expect_ops(expectation_of(engines), engines, time_ops(engines, [op]))
     return time
 
 
@@ -54,7 +55,7 @@ def test_large_products_run_at_their_measured_rate() -> None:
     time = timed(product(1000, BF16), measured)  # 2 * 1000^3 = 2 GFLOP: 10 ms at the peak, 40 ms as measured
     assert (time.roofline_s, time.expected_s) == (seconds(2e9 / 200e9), seconds(2e9 / 50e9))
     assert timed(product(1000, FP32), measured).expected_s == seconds(2e9 / 200e9)  # not measured in fp32
-    assert calibration_of(replace(CPU, gemv={}, gemm=measured.gemm)) == "measured rates of this"
+    assert has_measured_rates(replace(CPU, gemv={}, gemm=measured.gemm))
 
 
 def test_what_is_no_product_keeps_its_compute_time() -> None:
@@ -99,11 +100,10 @@ def test_a_precision_that_was_not_measured_takes_the_memory_bandwidth() -> None:
     assert time.expected_s == time.roofline_s
 
 
-def test_without_measured_rates_nothing_is_expected() -> None:
-    v100 = load_device("v100")
-    assert calibration_of(v100) is None
-    assert timed(product(1, FP32), v100).expected_s is None
-    assert calibration_of(CPU) == "measured rates of this"
+def test_a_datasheet_has_no_measured_rates() -> None:
+    assert not has_measured_rates(load_device("v100"))
+    assert has_measured_rates(CPU)
+    assert expectation_of(engines_of(CPU, [product(1)])).id == "measured rates of this"
 
 
 def test_arrays_give_what_points_give() -> None:
@@ -144,14 +144,6 @@ def test_a_sweep_of_batches_gives_what_each_batch_gives() -> None:
     assert list(swept.ttft_expected_s) == [seconds(p.ttft_expected_s) for p in points]
 
 
-def test_datasheets_have_no_expected_times() -> None:
-    p = analyze("v100", tokens=32)
-    assert (p.ttft_expected_s, p.tpot_expected_s) == (None, None)
-    document = reports.document(p)
-    assert document["calibration"] is None
-    assert {op["expected_s"] for op in document["ops"]} == {None}
-
-
 # --- reports
 
 
@@ -167,16 +159,16 @@ def test_json_carries_expected_times_and_what_they_stand_on() -> None:
 
 
 def test_the_overview_shows_expected_times_where_there_are_some() -> None:
-    measured, datasheet = prediction(), prediction(load_device("v100"))
-    for p, shown in ((measured, True), (datasheet, False)):
+    measured, unknown = prediction(), prediction(load_device("gb200"))  # whose multiprocessors no source prints
+    for p, shown in ((measured, True), (unknown, False)):
         phases, totals, kinds = reports.overview(p)
-        assert ("expected_s" in [column.key for column in phases.columns]) is shown
-        assert ("expected_s" in [column.key for column in kinds.columns]) is shown
+        assert ("expected" in [column.key for column in phases.columns]) is shown
+        assert ("expected" in [column.key for column in kinds.columns]) is shown
         assert ("expected" in str(totals.rows)) is shown
     assert "measured: fp32" in reports.overview(measured)[0].title
-    (both,) = reports.overview([measured, datasheet])
-    assert [row["tpot_expected"] for row in both.records()] == [measured.tpot_expected_s, None]
-    (other,) = reports.overview([datasheet, datasheet])
+    (both,) = reports.overview([measured, unknown])
+    assert [row["tpot_expected"] for row in both.records()] == [expected_in_words(measured.tpot_expected_s), None]
+    (other,) = reports.overview([unknown, unknown])
     assert "tpot_expected" not in [column.key for column in other.columns]
 
 
