@@ -133,7 +133,7 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
 
 
 def _unexpected(expectation: Expectation) -> list[str]:
-    return [f"no expected times: {expectation.problem}"] if expectation.problem else []
+    return [f"expected times are a rule of thumb: {expectation.problem}"] if expectation.problem else []
 
 
 def _context_warnings(prediction: Prediction) -> list[str]:

@@ -17,6 +17,7 @@ from perfkit.kernels.calibrations import Calibration, Spread
 from perfkit.kernels.costs import cost_of_shape
 from perfkit.kernels.forms import form_of, kind_of
 from perfkit.kernels.predicting import expected_s
+from perfkit.kernels.rule_of_thumb import BANDWIDTH, PEAK, START_S
 from perfkit.kernels.tables import KernelGroup
 from perfkit.ops import maximum
 from perfkit.roofline import engines_of
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 EXPECTED = "expected"
 PREDICTORS = ("roofline", "constant", EXPECTED)
-# A rule of thumb: what large kernels reach on any GPU, and what a launch takes.
-PEAK, BANDWIDTH, START_S = 0.7, 0.8, 3e-6
 
 
 class LeftOut(NamedTuple):

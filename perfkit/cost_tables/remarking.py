@@ -211,6 +211,6 @@ def _gaps(table: CostTable) -> Iterator[str]:
     """Why cells are empty, where the columns do not say it."""
     if any(column.basis == EXPECTED for column in _chosen(table)):
         without = dict.fromkeys(p.prediction.expectation.problem for p in table.points)
-        yield from (f"No expected time: {problem}." for problem in without if problem)
+        yield from (f"Expected by a rule of thumb: {problem}." for problem in without if problem)
     if any(column.key == "macs" for column in _chosen(table)) and table.convention.table:
         yield f"Convention {table.convention.label} has a table of its own, which does not tell multiply-adds apart."

@@ -2,8 +2,9 @@
 
     op = repeat x sum over its kernels of what the kernel model says of each, by a calibration
 
-A device with measured rates takes those instead (`measured_rates`), unless a calibration is asked for. In a whole model
-weights and cache come from memory: other kernels have washed them out of the L2.
+A device with measured rates takes those instead (`measured_rates`), unless a calibration is asked for; one of which too
+little is known for the model a rule of thumb (`rule_of_thumb`). In a whole model weights and cache come from memory:
+other kernels have washed them out of the L2.
 """
 
 from __future__ import annotations
@@ -20,19 +21,21 @@ from perfkit.kernels.forms import ELEMENTWISE, PRODUCTS, form_of
 from perfkit.kernels.launching import Launch, launches_of
 from perfkit.kernels.limits import Limits, limits_of
 from perfkit.kernels.measured_rates import has_measured_rates, rated
-from perfkit.kernels.products import Product, product_s
+from perfkit.kernels.products import Product, large_flop_s, product_s
+from perfkit.kernels.rule_of_thumb import by_rule_of_thumb
 from perfkit.ops import OpCost, maximum
 from perfkit.roofline import Engines, OpTime
 from perfkit.units import Amount, Precision
 from perfkit.workload import Runtime
 
+RULE_OF_THUMB = "rule of thumb"
 UNKNOWN = Spread(1.0, 1.0)  # of what a calibration does not say: no band, rather than a wrong one
 
 
 class Expectation(NamedTuple):
     """What expected times of a device rest on.
 
-    `calibration`: None where its measured rates are taken. `problem`: why nothing is expected, else empty.
+    `calibration`: None where its measured rates are taken. `problem`: why it is a rule of thumb, else empty.
     """
 
     device: Device
@@ -40,10 +43,10 @@ class Expectation(NamedTuple):
     problem: str = ""
 
     @property
-    def id(self) -> str | None:
-        """As JSON names it, None where nothing is expected."""
+    def id(self) -> str:
+        """As JSON names it."""
         if self.problem:
-            return None
+            return RULE_OF_THUMB
         return f"measured rates of {self.device.id}" if self.calibration is None else self.calibration.id
 
     @property
@@ -77,7 +80,7 @@ def expectation_of(engines: Engines, calibration: Calibration | None = None) -> 
 def expect_ops(
     expectation: Expectation, engines: Engines, times: Iterable[OpTime], runtime: Runtime = "graph"
 ) -> tuple[OpTime, ...]:
-    """`times` with what is expected of each; unchanged where nothing is.
+    """`times` with what is expected of each.
 
     >>> from perfkit.hardware import load_device
     >>> from perfkit.ops import Place, linear
@@ -89,7 +92,7 @@ def expect_ops(
     True
     """
     if expectation.problem:
-        return tuple(times)
+        return by_rule_of_thumb(engines, times, runtime)
     if expectation.calibration is None:
         return rated(engines, times)
     model = _Model(expectation.device, expectation.calibration, runtime, {})
@@ -134,12 +137,12 @@ class _Model(NamedTuple):
         return attention_s(launch.kernel, _cached_bytes(op), limits, parameters, warm=warm, writes_cache=False)
 
     def _products_s(self, op: OpCost, launch: Launch) -> Amount:
-        """Of no one shape, as experts are: the larger of compute and memory at the shares that both reach."""
+        """Of no one shape, as experts are: the larger of compute and memory at the rates of large products."""
         limits, engine = self._limits_of(op.engine)
-        parameters = self.calibration.products[engine]
+        parameters = self.calibration.products[engine]._replace(warm=0.0)
         if launch.kernel is not None:
-            return product_s(_product(op, launch.kernel), limits, parameters._replace(warm=0.0))
-        compute_s = op.matmul_flops / maximum(op.repeat, 1) / (parameters.peak * limits.flops_per_s)
+            return product_s(_product(op, launch.kernel), limits, parameters)
+        compute_s = op.matmul_flops / maximum(op.repeat, 1) * large_flop_s(limits, parameters)
         return parameters.start_s + maximum(compute_s, launch.bytes / (parameters.bandwidth * limits.bytes_per_s))
 
     def _limits_of(self, precision: Precision) -> tuple[Limits, str]:

@@ -144,6 +144,19 @@ def _held_back(limits: Limits, parameters: ProductParameters) -> float:
     return max(1.0, float(sustained_s / alone_s))
 
 
+@lru_cache(maxsize=64)
+def large_flop_s(limits: Limits, parameters: ProductParameters) -> float:
+    """Seconds a FLOP of a large product: what products of no one shape are taken at.
+
+    >>> limits = Limits(100e12, 1e12, 100, 1.5e9, 5e6)
+    >>> plain = ProductParameters(2e-6, 0.8, 16, 0.8, 0, 0, 2e-6, 0.1, 0, 0, 0, 0)
+    >>> round(1 / large_flop_s(limits, plain) / 1e12)  # 0.8 of 100 TFLOP/s
+    80
+    """
+    large = Product(LARGE, LARGE, LARGE)
+    return float(product_s(large, limits, parameters) / large.flops)
+
+
 def _fastest(product: Product, limits: Limits, parameters: ProductParameters) -> list[Amount]:
     """Compute time of the fastest tile for each split."""
     # Tile after tile, so that of large arrays only those of one tile are at work, and stay in the processor's cache.

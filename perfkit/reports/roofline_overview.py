@@ -7,6 +7,7 @@ from typing import Any
 
 from perfkit import remarks
 from perfkit.kernels import has_measured_rates
+from perfkit.kernels.expecting import RULE_OF_THUMB
 from perfkit.latency import Prediction
 from perfkit.ops import OpCost
 from perfkit.phases import PhaseTime, total_of
@@ -133,17 +134,16 @@ def _what_times_are(predictions: Sequence[Prediction]) -> Iterator[str]:
         yield "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster."
     if True in measured:
         yield "Measured devices: the roofline is of their best rates; expected: one-row products at their own rate."
-    calibrated = [p for p in predictions if p.expectation.calibration and not p.expectation.problem]
-    yield from dict.fromkeys(_what_is_expected(p) for p in calibrated)
+    yield from dict.fromkeys(_what_is_expected(p) for p in predictions if p.expectation.calibration)
 
 
 def _what_is_expected(p: Prediction) -> str:
     """What expected times rest on, and what their range holds."""
     runtime = {"graph": "one kernel an op, no launch gaps", "eager": "Hugging Face's eager kernels and launches"}
-    return (
-        f"Expected: predicted by the kernel model, calibration {p.expectation.id}; {runtime[p.execution.runtime]}; "
-        "nine of ten times lie in brackets."
-    )
+    basis = f"the kernel model, calibration {p.expectation.id}"
+    if p.expectation.problem:
+        basis = f"a {RULE_OF_THUMB} (0.7 of the peak, 0.8 of the bandwidth, 3 us a kernel)"
+    return f"Expected: predicted by {basis}; {runtime[p.execution.runtime]}; nine of ten times lie in brackets."
 
 
 def _totals(p: Prediction) -> Table:

@@ -185,13 +185,14 @@ def test_expected_times_are_those_of_the_prediction():
     assert measured["ttft_expected_s"] == p.ttft_expected_s > p.ttft_roofline_s
     assert measured["decode_expected_s"] == p.tpot_expected_s
     assert calibrated["ttft_expected_s"] == perfkit.analyze("v100", precision="fp32").ttft_expected_s
-    assert not any("No expected time" in note for note in notes_of(table))
+    assert not any("rule of thumb" in note for note in notes_of(table))
 
 
-def test_a_device_of_which_too_little_is_known_says_why_nothing_is_expected():
+def test_a_device_of_which_too_little_is_known_says_what_is_expected_instead():
     table = asked(gpu=("gb200",), columns=("ttft_expected_ms",))
-    assert reports.document(table)["rows"][0]["ttft_expected_s"] is None
-    assert "No expected time: gb200: its sm_count is not known, which the kernel model needs." in notes_of(table)
+    assert reports.document(table)["rows"][0]["ttft_expected_s"] == perfkit.analyze("gb200").ttft_expected_s
+    why = "gb200: its sm_count is not known, which the kernel model needs"
+    assert f"Expected by a rule of thumb: {why}." in notes_of(table)
 
 
 def test_runtime_and_calibration_are_those_of_expected_times():

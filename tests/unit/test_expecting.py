@@ -17,6 +17,8 @@ from perfkit.hardware import choose_device, load_device
 from perfkit.kernels import expect_ops, expectation_of
 from perfkit.kernels.calibrations import Calibration, Spread, calibration_for, complete, read_bundled
 from perfkit.kernels.host import EAGER
+from perfkit.kernels.limits import limits_of
+from perfkit.kernels.products import Product, product_s
 from perfkit.latency import Prediction, parse_execution, predict
 from perfkit.models import load_model
 from perfkit.ops import OpCost, Place, add, experts, linear, norm, rotary
@@ -87,6 +89,17 @@ def test_experts_are_products_of_no_one_shape() -> None:
     # 2 of 8 experts for one row: their weights at 800 GB/s; the row twice in, twice out
     op = experts(FP16, "up_proj", 1, 4096, 14336, count=8, chosen=2)
     assert timed(op).expected_s == seconds(2e-6 + 2 * (2 * 4096 * 14336 + 2 * (4096 + 14336)) / 800e9)
+
+
+def test_many_rows_of_experts_compute_at_the_rate_of_large_products() -> None:
+    # Up to memory, which the rows share: 4096 rows, 2 of 8 experts each, 2 * 2 * 4096 * 4096 * 14336 FLOPs
+    op = experts(FP16, "up_proj", 4096, 4096, 14336, count=8, chosen=2)
+    own = calibration_for(V100)
+    large = Product(8192, 8192, 8192)
+    rate = large.flops / product_s(large, limits_of(V100, Precision.FP16), own.products["tensor"]._replace(warm=0.0))
+    assert 0.5 * 125e12 < rate < 125e12
+    found = timed(op, calibration=own).expected_s
+    assert found == seconds(own.products["tensor"].start_s + 4 * 4096 * 4096 * 14336 / rate)
 
 
 def test_eager_kernels_add_up() -> None:
@@ -215,10 +228,18 @@ def test_a_calibration_of_another_device_is_refused() -> None:
         prediction(calibration="hardware_specs/calibrations/l40s.yaml")
 
 
-def test_a_device_of_which_too_little_is_known_says_so() -> None:
+def test_a_device_of_which_too_little_is_known_takes_a_rule_of_thumb_and_says_so() -> None:
     p = prediction("gb200")
-    assert (p.ttft_expected_s, p.expectation.id) == (None, None)
-    assert "no expected times: gb200: its sm_count is not known, which the kernel model needs" in warnings(p)
+    assert p.expectation.id == "rule of thumb"
+    why = "gb200: its sm_count is not known, which the kernel model needs"
+    assert f"expected times are a rule of thumb: {why}" in warnings(p)
+    # 3 us and 0.8 of the bandwidth a kernel: in decode all but the smallest wait for memory
+    decode = p.phases[-1]
+    launches = sum(time.launches for time in p.ops if time.cost.phase == "decode")
+    assert decode.expected_s == seconds(3e-6 * launches + decode.bytes / (0.8 * p.device.bytes_per_s))
+    assert decode.expected_low_s < decode.expected_s < decode.expected_high_s
+    eager = prediction("gb200", "eager").phases[-1]
+    assert eager.bound == "launch"
 
 
 # --- reports
