@@ -64,8 +64,8 @@ rows, or no other family that has such kernels.
 What flatters the figures: the forms of the model, and where fits of attention and element-wise kernels begin, were
 found with these tables at hand, which matters most for attention under "other families". What spoils them: library
 versions differ by 3-20 % in products and by 10-60 % in attention; and what Vidur lists for phi-2 (element-wise, widths
-of 2560 and 10240) are, by their times, other kernels than their names say. They are fitted all the same here, and judged
-with and without; the calibrations that come with perfkit leave them out.
+of 2560 and 10240) are, by their times, other kernels than their names say. They are fitted all the same here, and
+judged with and without; the calibrations that come with perfkit leave them out.
 """.strip()
 
 

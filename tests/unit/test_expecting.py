@@ -183,11 +183,11 @@ def test_a_sweep_gives_what_each_point_gives() -> None:
         assert list(swept.tpot_expected_s) == [seconds(p.tpot_expected_s) for p in points]
 
 
-def test_a_range_is_half_shared_and_half_by_chance() -> None:
+def test_a_range_is_shared_in_part_and_by_chance_in_part() -> None:
     part = OpTime(None, 0, 0, 0, 10.0, 8.0, 13.0)  # type: ignore[arg-type]  # its cost is not looked at
     low, high = range_of([part] * 4)
-    # down: sqrt(0.5 * 8^2 + 0.5 * 4 * 2^2) = sqrt(40), up: sqrt(0.5 * 12^2 + 0.5 * 4 * 3^2) = sqrt(90)
-    assert (40 - low, high - 40) == (seconds(40**0.5), seconds(90**0.5))
+    # down: sqrt(0.3 * 8^2 + 0.7 * 4 * 2^2) = sqrt(30.4), up: sqrt(0.3 * 12^2 + 0.7 * 4 * 3^2) = sqrt(68.4)
+    assert (40 - low, high - 40) == (seconds(30.4**0.5), seconds(68.4**0.5))
     assert range_of([part, part._replace(expected_low_s=None)]) is None
 
 
