@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perfkit.counting import workload_of
 from perfkit.hardware import Choice
@@ -21,6 +21,9 @@ class PredictedPhase(NamedTuple):
     ops: tuple[OpTime, ...]
     flops_per_s: float
     bytes_per_s: float
+
+
+_NOTHING: dict[str, Any] = dict.fromkeys(("expected_s", "expected_low_s", "expected_high_s"))
 
 
 class _Request(NamedTuple):
@@ -66,9 +69,12 @@ def _predict(choice: Choice, asked: _Request) -> Prediction:
 
 def _phase_of(case: PhaseCase, prediction: Prediction) -> PredictedPhase:
     (total,) = (phase for phase in prediction.phases if phase.phase == case.phase)
+    ops = tuple(time for time in prediction.ops if time.cost.phase == case.phase)
+    if prediction.expectation.problem:  # a rule of thumb explains nothing, and is not what is to be judged
+        total, ops = total._replace(**_NOTHING), tuple(time._replace(**_NOTHING) for time in ops)
     return PredictedPhase(
         total=total,
-        ops=tuple(time for time in prediction.ops if time.cost.phase == case.phase),
+        ops=ops,
         flops_per_s=prediction.device.product_peak(prediction.execution.product).flops_per_s,
         bytes_per_s=prediction.device.bytes_per_s,
     )
