@@ -110,7 +110,7 @@ def warnings(prediction: Prediction) -> list[str]:
     """What to worry about: figures in doubt, a context or a card that is exceeded."""
     return [
         *_doubts(prediction.device, prediction.engines),
-        *_unexpected(prediction.expectation),
+        *_rough_expectation(prediction.expectation),
         *_context_warnings(prediction),
         *memory_warnings(prediction),
     ]
@@ -132,7 +132,7 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
     ]
 
 
-def _unexpected(expectation: Expectation) -> list[str]:
+def _rough_expectation(expectation: Expectation) -> list[str]:
     return [f"expected times are a rule of thumb: {expectation.problem}"] if expectation.problem else []
 
 

@@ -51,8 +51,10 @@ class Expectation(NamedTuple):
 
     @property
     def is_borrowed(self) -> bool:
-        """Whether there is no calibration of the device's family."""
-        return self.calibration is not None and self.calibration.id == CAUTIOUS
+        """Whether the cautious default stands in, there being no calibration of the device or its family."""
+        if self.calibration is None or self.calibration.id != CAUTIOUS:
+            return False
+        return calibration_for(self.device).id == CAUTIOUS
 
 
 def expectation_of(engines: Engines, calibration: Calibration | None = None) -> Expectation:

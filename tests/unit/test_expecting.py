@@ -215,6 +215,12 @@ def test_a_family_without_data_borrows_the_cautious_default() -> None:
     assert "no calibration of mi300x or its family (cdna3): expected times borrow cautious" in notes(p)
 
 
+def test_a_cautious_default_that_was_asked_for_is_not_borrowed() -> None:
+    p = prediction(calibration="hardware_specs/calibrations/cautious.yaml")
+    assert p.expectation.id == "cautious"
+    assert not any("borrow" in note for note in notes(p))
+
+
 def test_a_calibration_is_completed_for_the_device_that_it_is_of() -> None:
     only = replace(read_bundled("volta"), products={}, forms={}, spread={})
     found = complete(only, V100)
