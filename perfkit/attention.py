@@ -26,22 +26,22 @@ class AttentionShape(NamedTuple):
     @property
     def product_flops(self) -> Amount:
         """Of one of the two products, q k^T or p v: 2 batch queries keys heads head_dim."""
-        return 2 * self.batch * self.queries * self.keys * self.heads * self.head_dim
+        return 2 * self.heads * self.head_dim * self.batch * self.queries * self.keys
 
     @property
     def query_elements(self) -> Amount:
         """Of the queries, and of the output."""
-        return self.batch * self.queries * self.heads * self.head_dim
+        return self.heads * self.head_dim * self.batch * self.queries
 
     @property
     def key_elements(self) -> Amount:
         """Of the keys, or of the values, each head once."""
-        return self.batch * self.keys * self.kv_heads * self.head_dim
+        return self.kv_heads * self.head_dim * self.batch * self.keys
 
     @property
     def scores(self) -> Amount:
         """Elements of the score matrix, all heads."""
-        return self.batch * self.heads * self.queries * self.keys
+        return self.heads * self.batch * self.queries * self.keys
 
     @property
     def cached_elements(self) -> Amount:
@@ -133,6 +133,6 @@ def _repeat_kv(place: Place, name: str, shape: AttentionShape) -> OpCost:
         f"{name}_repeat_kv",
         "copy",
         read=2 * shape.loose_elements,
-        write=2 * shape.key_elements * shape.heads // shape.kv_heads,
+        write=2 * shape.key_elements * (shape.heads // shape.kv_heads),
         kv_read=2 * shape.cached_elements,
     )

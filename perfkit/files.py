@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from perfkit.errors import MachineError
 
@@ -11,7 +14,18 @@ UNFINISHED = ".part"  # ending of a file that is being written
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write `content`, text as UTF-8, to a new file beside `path`, then put it in its place.
+    """Write `content`, text as UTF-8, to a new file beside `path`, then put it in its place; as `open_whole` does.
+
+    Raises:
+        MachineError: no such folder, or no right to write there; nothing is changed.
+    """
+    with open_whole(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def open_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A new file beside `path` to write to, which is put in its place at the end, if all went well.
 
     A link stays, and its target is replaced.
     A pipe or a device (`/dev/stdout`, `/dev/null`) holds nothing to keep: it is written to and stays what it is.
@@ -26,14 +40,16 @@ def write_whole(path: Path, content: str | bytes) -> None:
         if path.is_dir():
             raise IsADirectoryError(21, "is a folder")
         if path.exists() and not path.is_file():
-            _fill(os.open(path, os.O_WRONLY), content)
+            with os.fdopen(os.open(path, os.O_WRONLY), "wb") as file:
+                yield file
             return
         path = path.resolve()
         if path.exists() and not os.access(path, os.W_OK):  # a new file may be put in its place, but is not wanted
             raise PermissionError(13, "is read-only")
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
         temporary = Path(name)
-        _fill(handle, content)
+        with os.fdopen(handle, "wb") as file:
+            yield file
         temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
         temporary.replace(path)
         temporary = None
@@ -42,15 +58,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-
-
-def _fill(handle: int, content: str | bytes) -> None:
-    if isinstance(content, bytes):
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-    else:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as text:
-            text.write(content)
 
 
 def _umask() -> int:

@@ -87,6 +87,7 @@ class Device:
 
     `gemm`, `gemv`: measured rate of large products and bandwidth of products of a single row, by their precision;
     empty where nobody measured them.
+    `power`: what a card was measured to draw in `prefill` and in `decode`; empty where nobody did.
     `file`: path of a device that does not come with perfkit, whose id may be that of one that does.
     """
 
@@ -104,6 +105,7 @@ class Device:
     links: tuple[Link, ...] = ()
     pcie: Link | None = None
     tdp: Figure | None = None
+    power: dict[str, Figure] = field(default_factory=dict, hash=False)
     vendor: str | None = None
     architecture: str | None = None
     family: str | None = None
@@ -270,7 +272,7 @@ def read_device(path: Path) -> Device:
         confidence=top.choice("confidence", CONFIDENCES) if top.has("confidence") else None,
         sources=sources,
         sm_count=_optional_figure(top, "sm_count", _COUNT, sources),
-        clocks=_clocks(top, sources),
+        clocks=_named(top, "clocks", ("boost", "tensor"), _CLOCKS, sources),
         peaks=_peaks(top, sources),
         memory_type=memory.optional_text("type"),
         capacity=_figure(memory.section("capacity"), _BYTES, sources),
@@ -281,6 +283,7 @@ def read_device(path: Path) -> Device:
         links=tuple(_link(s, s.text("name"), sources) for s in top.sections("links")) if top.has("links") else (),
         pcie=_pcie(top, sources),
         tdp=_optional_figure(top, "tdp", _WATTS, sources),
+        power=_named(top, "power", ("prefill", "decode"), _WATTS, sources),
         notes=top.texts("notes"),
     )
     memory.finish()
@@ -332,13 +335,16 @@ def _by_precision(
     return found
 
 
-def _clocks(top: Section, sources: dict[str, str]) -> dict[str, Figure]:
-    if not top.has("clocks"):
+def _named(
+    top: Section, key: str, names: tuple[str, ...], units: dict[str, float], sources: dict[str, str]
+) -> dict[str, Figure]:
+    """Figures of an optional section, by their names."""
+    if not top.has(key):
         return {}
-    section = top.section("clocks")
-    clocks = {key: _figure(section.section(key), _CLOCKS, sources) for key in ("boost", "tensor") if section.has(key)}
+    section = top.section(key)
+    found = {name: _figure(section.section(name), units, sources) for name in names if section.has(name)}
     section.finish()
-    return clocks
+    return found
 
 
 def _peaks(top: Section, sources: dict[str, str]) -> tuple[Peak, ...]:

@@ -5,7 +5,7 @@ TTFT = vision + reduction + projector + prefill, TPOT = one decode step at the m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,11 +15,13 @@ from perfkit.counting import count_ops, decode_ops, execution_of, reduced_vision
 from perfkit.hardware import Choice, Device, choose_device
 from perfkit.kernels import Expectation, expect_ops, expectation_of
 from perfkit.kernels.calibrations import Calibration, read_calibration
-from perfkit.kernels.host import EAGER
+from perfkit.kernels.exchanging import together
+from perfkit.kernels.host import EAGER, HostTime
 from perfkit.memory import Footprint, footprint
 from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
 from perfkit.ops import OpCost
+from perfkit.parallel import Layout, layout_of, part_of
 from perfkit.phases import PhaseTime, launched, range_of, sum_of_known, total_of
 from perfkit.roofline import Engines, OpTime, engines_of, time_ops
 from perfkit.units import COMPUTE_PRECISIONS, Amount, parse_choice, parse_precision
@@ -29,6 +31,9 @@ from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKE
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """What a workload costs on a device, by roofline: what no run of these kernels beats at datasheet clocks.
+
+    On several GPUs costs and times are of the whole, `footprint` is of the fullest GPU; `layout` says how they share
+    the model (None on one).
 
     Beside it stands what is to be expected, and `expectation` says on what that rests. `decode` among the phases is the
     first new token; `mean_decode` is the mean over the new tokens (None for models that make none). `skipped`: what of
@@ -47,6 +52,7 @@ class Prediction:
     footprint: Footprint
     expectation: Expectation
     skipped: PhaseTime | None = None
+    layout: Layout | None = None
 
     @property
     def device(self) -> Device:
@@ -108,14 +114,18 @@ def analyze(
     logits: str = "last",
     runtime: str = "graph",
     calibration: str | Path | None = None,
+    tp: int = 1,
+    pp: int = 1,
 ) -> Prediction:
     """Roofline of a model on a GPU, and what is to be expected: the arguments are the options of `perfkit roofline`.
+
+    `tp`, `pp`: tensor and pipeline parallel degree, on tp times pp such GPUs.
 
     Raises:
         UnknownName: no such GPU, model, reduction, precision, attention, logits or runtime.
         InvalidValue: counts out of range, more visual tokens than the model makes, a reduction that does not fit, a
-            calibration of another device.
-        InvalidSpec: a YAML or config.json that is none.
+            calibration of another device, a tp or pp that the model cannot be split by.
+        InvalidSpec: a YAML or config.json that is none; several GPUs of which no link is known.
         UnsupportedPrecision: the card has no engine for the products.
 
     >>> prediction = analyze("v100", tokens=32)
@@ -133,7 +143,7 @@ def analyze(
         images=images,
         reduction=reduction,
     )
-    execution = parse_execution(precision, weights, activations, kv, attention, logits, runtime)
+    execution = parse_execution(precision, weights, activations, kv, attention, logits, runtime, tp, pp)
     found = read_calibration(Path(calibration)) if calibration is not None else None
     return predict(spec, choice, workload, execution, found)
 
@@ -146,11 +156,14 @@ def parse_execution(
     attention: str = "fused",
     logits: str = "last",
     runtime: str = "graph",
+    tp: int = 1,
+    pp: int = 1,
 ) -> Execution:
     """Execution from option texts; `precision` stands for whichever of the three is not given.
 
     Raises:
         UnknownName: a text that is none of the allowed.
+        InvalidValue: a degree that is no whole number from 1.
     """
     base = parse_precision(precision, COMPUTE_PRECISIONS)
     return Execution(
@@ -160,6 +173,8 @@ def parse_execution(
         attention=parse_choice("attention", attention, ATTENTIONS),
         logits=parse_choice("logits", logits, LOGITS),
         runtime=parse_choice("runtime", runtime, RUNTIMES),
+        tp=tp,
+        pp=pp,
     )
 
 
@@ -169,20 +184,27 @@ def predict(
     workload: Workload,
     execution: Execution,
     calibration: Calibration | None = None,
+    *,
+    expected: bool = True,
+    host: HostTime = EAGER,
 ) -> Prediction:
     """Prediction from values, ints or float64 arrays: the pipeline itself.
 
-    `calibration`: for expected times, in place of the best that there is for the device.
+    `calibration`: for expected times, in place of the best that there is for the device. `expected`: whether there are
+    any; a roofline alone takes a tenth of the time. `host`: what launches cost where a host makes them one by one.
 
     Raises:
         UnsupportedPrecision: the card has no engine for the products.
-        InvalidValue: a calibration of another device.
+        InvalidValue: a calibration of another device, a tp or pp that the model cannot be split by.
+        InvalidSpec: several GPUs of which no link is known.
     """
     execution = execution_of(spec, execution)
-    forward = count_ops(spec, workload, execution)
+    layout = layout_of(spec, execution, choice.device)
+    forward, own = _counted(spec, execution, lambda each: count_ops(each, workload, execution))
     engines = engines_of(choice.device, forward)
-    clock = _Clock(engines, expectation_of(engines, calibration), execution)
-    times = clock.times(forward)
+    nothing = Expectation(choice.device, None, asked=False)
+    clock = _Clock(engines, expectation_of(engines, calibration) if expected else nothing, execution, host, layout)
+    times = clock.times(forward, own)
     phases = tuple(clock.total(phase, ops) for phase, ops in groupby(times, key=lambda time: time.cost.phase))
     return Prediction(
         model=spec,
@@ -193,10 +215,19 @@ def predict(
         phases=phases,
         mean_decode=_mean_decode(spec, workload, clock),
         engines=engines,
-        footprint=footprint(spec, workload, execution, forward),
+        footprint=footprint(spec, workload, execution, own),
         expectation=clock.expectation,
         skipped=_skipped(spec, workload, clock, phases),
+        layout=layout,
     )
+
+
+def _counted(
+    spec: ModelSpec, execution: Execution, count: Callable[[ModelSpec], Iterable[OpCost]]
+) -> tuple[tuple[OpCost, ...], tuple[OpCost, ...]]:
+    """Ops of the whole model, and of what one GPU computes of it."""
+    whole, part = tuple(count(spec)), part_of(spec, execution)
+    return whole, whole if part is spec else tuple(count(part))
 
 
 class _Clock(NamedTuple):
@@ -205,16 +236,20 @@ class _Clock(NamedTuple):
     engines: Engines
     expectation: Expectation
     execution: Execution
+    host: HostTime = EAGER
+    layout: Layout | None = None
 
-    def times(self, ops: Iterable[OpCost]) -> tuple[OpTime, ...]:
-        return expect_ops(self.expectation, self.engines, time_ops(self.engines, ops), self.execution.runtime)
+    def times(self, whole: Iterable[OpCost], own: Iterable[OpCost]) -> tuple[OpTime, ...]:
+        """Costs are those of the whole model, times those of one GPU, with what GPUs exchange."""
+        alone = expect_ops(self.expectation, self.engines, time_ops(self.engines, own), self.execution.runtime)
+        return alone if self.layout is None else tuple(together(whole, alone, self.layout, self.expectation))
 
     def total(self, phase: str, times: Iterable[OpTime]) -> PhaseTime:
         found = list(times)
         total = total_of(phase, found)
-        if self.execution.runtime == "graph" or total.expected_s is None:
+        if self.execution.runtime != "eager" or total.expected_s is None:
             return total
-        return launched(total, sum([time.launches for time in found]), EAGER)
+        return launched(total, sum([time.launches for time in found]), self.host)
 
 
 def _skipped(spec: ModelSpec, workload: Workload, clock: _Clock, phases: Iterable[PhaseTime]) -> PhaseTime | None:
@@ -223,7 +258,7 @@ def _skipped(spec: ModelSpec, workload: Workload, clock: _Clock, phases: Iterabl
     if not needed:
         return None
     whole = next(phase for phase in phases if phase.phase == "vision")
-    return whole.less(clock.total("vision", clock.times(needed)))
+    return whole.less(clock.total("vision", clock.times(needed, needed)))
 
 
 def _mean_decode(spec: ModelSpec, workload: Workload, clock: _Clock) -> PhaseTime | None:
@@ -234,9 +269,12 @@ def _mean_decode(spec: ModelSpec, workload: Workload, clock: _Clock) -> PhaseTim
 def mean_step(prediction: Prediction) -> tuple[OpTime, ...]:
     """Ops of a mean decode step, none for models that make no tokens."""
     p = prediction
-    return _mean_step(p.model, p.workload, _Clock(p.engines, p.expectation, p.execution))
+    return _mean_step(p.model, p.workload, _Clock(p.engines, p.expectation, p.execution, layout=p.layout))
 
 
 def _mean_step(spec: ModelSpec, workload: Workload, clock: _Clock) -> tuple[OpTime, ...]:
     # FLOPs and bytes grow by the same step with every new token, so their mean is that of the mean cache length.
-    return clock.times(tuple(decode_ops(spec, workload, clock.execution, extra_tokens=workload.mean_extra_tokens)))
+    later = workload.mean_extra_tokens
+    return clock.times(
+        *_counted(spec, clock.execution, lambda each: decode_ops(each, workload, clock.execution, extra_tokens=later))
+    )

@@ -1,14 +1,17 @@
-"""Does it fit: weights, cache and activations of a workload, and what would make it fit."""
+"""Does it fit: weights, cache and activations of a workload on each GPU, and what would make it fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from perfkit import ops
 from perfkit.models.spec import ModelSpec, StackSpec
 from perfkit.ops import OpCost
+from perfkit.parallel.pipelining import stages_of
+from perfkit.parallel.slicing import part_of
 from perfkit.units import GIB, Amount, Precision
 from perfkit.workload import WEIGHT_GROUP, Execution, Workload
 
@@ -16,7 +19,7 @@ RUNTIME_RESERVE_BYTES = GIB  # CUDA context, libraries and allocator slack
 
 
 class Footprint(NamedTuple):
-    """Bytes that must lie on the card at once."""
+    """Bytes that must lie on the card at once; of several GPUs on the fullest."""
 
     weights: Amount
     kv: Amount
@@ -38,29 +41,56 @@ class Footprint(NamedTuple):
 
 
 def footprint(spec: ModelSpec, workload: Workload, execution: Execution, forward: Iterable[OpCost]) -> Footprint:
-    """Footprint of a workload whose ops are `forward`.
+    """Footprint of a workload whose ops are `forward`, on several GPUs those of one GPU's slice.
 
-    Cache at prompt + new tokens; activations are the largest working set of any phase.
+    Cache at prompt + new tokens; activations are the largest working set of any phase. Of a pipeline the most weights
+    and the most cache of any stage.
     """
     return Footprint(
         weights=weight_bytes(spec, execution),
-        kv=kv_bytes(spec, workload, execution.kv),
+        kv=max_kv_bytes(spec, workload, execution),
         activations=working_set_bytes(forward),
     )
 
 
 def weight_bytes(spec: ModelSpec, execution: Execution) -> int:
-    """All weights: the language model's linear layers as stored, everything else at the activations' precision.
+    """All weights on one GPU: the language model's linear layers as stored, all else at the activations' precision.
+
+    Of a pipeline those of the fullest stage.
 
     >>> from perfkit.models import load_model
     >>> weight_bytes(load_model("llava-1.5-7b"), Execution())  # 7,063,427,072 parameters * 2 bytes
     14126854144
     """
-    if spec.text is None:
-        return int(execution.activations.bytes_of(spec.parameters))
-    stack = spec.text.stack
-    rest = spec.parameters - stack.layers * stack.linear_parameters
-    return int(execution.activations.bytes_of(rest)) + stack.layers * _linear_bytes(stack, execution)
+    return max(stage_weight_bytes(spec, execution))
+
+
+def stage_weight_bytes(spec: ModelSpec, execution: Execution) -> tuple[int, ...]:
+    """Weights of one GPU of each stage.
+
+    The first holds vision tower, projector and embeddings too, the last the final norm and lm_head; one that is tied to
+    the token table is there a second time.
+
+    >>> from perfkit.models import load_model
+    >>> llava = load_model("llava-1.5-7b")
+    >>> # 8 layers of 202,383,360; before them tower 303,507,456, projector 20,979,712, table 131,334,144; behind 4,096 more
+    >>> [2 * n for n in (8 * 202_383_360 + 455_821_312, 8 * 202_383_360, 8 * 202_383_360 + 131_338_240)]
+    [4149776384, 3238133760, 3500810240]
+    >>> stage_weight_bytes(llava, Execution(pp=4))
+    (4149776384, 3238133760, 3238133760, 3500810240)
+    """  # noqa: E501  # the arithmetic in one line
+    part, of = part_of(spec, execution), execution.activations.bytes_of
+    if part.text is None:
+        stages_of(spec, execution.pp)
+        return (int(of(part.parameters)),)
+    text, stack = part.text, part.text.stack
+    layer = _linear_bytes(stack, execution) + int(of(stack.other_parameters))
+    stages = [layers * layer for layers in stages_of(spec, execution.pp)]
+    stages[0] += int(of(part.parameters - text.parameters + text.embedding_parameters))
+    stages[-1] += int(of(text.head_parameters))
+    if len(stages) > 1 and text.tied and text.lm_head:
+        stages[-1] += int(of(text.vocab * text.embedding_width))
+    return tuple(stages)
 
 
 def _linear_bytes(stack: StackSpec, execution: Execution) -> int:
@@ -71,8 +101,25 @@ def _linear_bytes(stack: StackSpec, execution: Execution) -> int:
     )
 
 
-def kv_bytes(spec: ModelSpec, workload: Workload, precision: Precision) -> Amount:
+def max_kv_bytes(spec: ModelSpec, workload: Workload, execution: Execution) -> Amount:
+    """Cache on one GPU, in the stage that has the most of it; heads that several GPUs need lie on each of them.
+
+    >>> from perfkit.models import load_model
+    >>> qwen = load_model("qwen2-7b")  # 28 layers, 4 key and value heads of 128
+    >>> max_kv_bytes(qwen, Workload(0, 96, 4), Execution(tp=2, pp=2))  # 2 * 14 layers * 2 heads * 128 * 100 tokens * 2
+    1433600
+    """
+    part, first, most = part_of(spec, execution), 0, 0
+    for layers in stages_of(spec, execution.pp):
+        most = ops.maximum(most, kv_bytes(part, workload, execution.kv, range(first, first + layers)))
+        first += layers
+    return most
+
+
+def kv_bytes(spec: ModelSpec, workload: Workload, precision: Precision, of: range | None = None) -> Amount:
     """Keys and values of every layer for the prompt and all new tokens; 0 for models that keep no cache.
+
+    `of`: layers that are meant, all by default.
 
     >>> from perfkit.models import load_model
     >>> llava = load_model("llava-1.5-7b")
@@ -82,9 +129,14 @@ def kv_bytes(spec: ModelSpec, workload: Workload, precision: Precision) -> Amoun
     if spec.text is None or not spec.has_decoder:
         return 0
     stack, later = spec.text.stack, workload.text_tokens + workload.new_tokens
+    groups, meant = workload.layer_groups(stack.layers), range(stack.layers) if of is None else of
+    ends = list(accumulate(group.layers for group in groups))
     elements = sum(
-        2 * group.layers * stack.attention.kv_width * (group.visual_tokens + later)
-        for group in workload.layer_groups(stack.layers)
+        2
+        * max(min(end, meant.stop) - max(end - group.layers, meant.start), 0)
+        * stack.attention.kv_width
+        * (group.visual_tokens + later)
+        for group, end in zip(groups, ends, strict=True)
     )
     return precision.bytes_of(workload.batch * elements)
 
@@ -98,10 +150,10 @@ def working_set_bytes(forward: Iterable[OpCost]) -> Amount:
     residual: dict[str, Amount] = {}
     for op in forward:
         launches = ops.maximum(op.repeat, 1)
-        alive = (op.read_bytes + op.write_bytes) // launches
+        alive = ops.evenly(op.read_bytes + op.write_bytes, launches)
         largest[op.phase] = ops.maximum(largest.get(op.phase, 0), alive)
         if op.kind == "add":
-            residual[op.phase] = ops.maximum(residual.get(op.phase, 0), op.write_bytes // launches)
+            residual[op.phase] = ops.maximum(residual.get(op.phase, 0), ops.evenly(op.write_bytes, launches))
     total: Amount = 0
     for phase, alive in largest.items():
         total = ops.maximum(total, alive + residual.get(phase, 0))
@@ -140,5 +192,6 @@ def remedies(
 
 
 def _fits(spec: ModelSpec, workload: Workload, execution: Execution, need: Footprint, capacity_bytes: float) -> bool:
-    changed = Footprint(weight_bytes(spec, execution), kv_bytes(spec, workload, execution.kv), need.activations)
+    kv = max_kv_bytes(spec, workload, execution)
+    changed = Footprint(weight_bytes(spec, execution), kv, need.activations)
     return bool(changed.fits(capacity_bytes))

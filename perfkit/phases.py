@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from perfkit.kernels.host import HostTime
-from perfkit.ops import maximum
+from perfkit.ops import COMMUNICATION, maximum
 from perfkit.roofline import OpTime
 from perfkit.units import Amount
 
@@ -20,7 +20,8 @@ class PhaseTime(NamedTuple):
 
     Where a host launches the kernels one by one (`launch_s`: what that takes, else None), no phase is expected to be
     faster than its launches. `bound` is that of the ops which take most of the time, or `launch`; `compute_bound_s` is
-    the time of those bound by compute. Nine of ten times lie from `expected_low_s` to `expected_high_s`.
+    the time of those bound by compute, `communication_s` of those by which GPUs exchange. Nine of ten times lie from
+    `expected_low_s` to `expected_high_s`.
     """
 
     phase: str
@@ -37,22 +38,26 @@ class PhaseTime(NamedTuple):
     expected_low_s: Amount | None = None
     expected_high_s: Amount | None = None
     launch_s: Amount | None = None
+    communication_s: Amount = 0
 
     @property
     def bytes(self) -> Amount:
         """All traffic."""
-        return self.weight_bytes + self.read_bytes + self.write_bytes + self.kv_read_bytes + self.kv_write_bytes
+        return self.weight_bytes + self.kv_read_bytes + self.kv_write_bytes + self.read_bytes + self.write_bytes
 
     @property
     def compute_bound(self) -> Any:
-        """Whether compute bounds the larger part of the time, at each point of a sweep."""
-        return 2 * self.compute_bound_s >= self.roofline_s
+        """Whether compute bounds the larger part of the time on the GPUs themselves, at each point of a sweep."""
+        return 2 * self.compute_bound_s >= self.roofline_s - self.communication_s
 
     @property
     def bound(self) -> str:
-        """`launch` where the host is what it waits for; else `compute` or `memory`, which bounds most of the time."""
+        """`launch` where the host is what it waits for; else what bounds most: compute, memory or communication."""
         if self.launch_s is not None and self.expected_s is not None and self.launch_s >= self.expected_s:
             return "launch"
+        larger = maximum(self.compute_bound_s, self.roofline_s - self.communication_s - self.compute_bound_s)
+        if self.communication_s > larger:
+            return COMMUNICATION
         return "compute" if self.compute_bound else "memory"
 
     def less(self, part: PhaseTime) -> PhaseTime:
@@ -63,6 +68,7 @@ class PhaseTime(NamedTuple):
 def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
     """Sum of ops, of a phase or of any other group."""
     members = list(times)
+    alone = [time for time in members if time.cost.kind != COMMUNICATION]
     costs = [time.cost for time in members]
     low, high = range_of(members) or (None, None)
     return PhaseTime(
@@ -75,10 +81,11 @@ def total_of(phase: str, times: Iterable[OpTime]) -> PhaseTime:
         kv_read_bytes=sum([op.kv_read_bytes for op in costs]),
         kv_write_bytes=sum([op.kv_write_bytes for op in costs]),
         roofline_s=sum([time.roofline_s for time in members]),
-        compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in members]),
+        compute_bound_s=sum([time.roofline_s * (time.compute_s >= time.memory_s) for time in alone]),
         expected_s=sum_of_known([time.expected_s for time in members]),
         expected_low_s=low,
         expected_high_s=high,
+        communication_s=sum([time.roofline_s for time in members if time.cost.kind == COMMUNICATION]),
     )
 
 

@@ -7,11 +7,12 @@ from itertools import groupby
 from perfkit.hardware import Device
 from perfkit.kernels import Expectation
 from perfkit.kernels.calibrations import CAUTIOUS
-from perfkit.kernels.forms import ELEMENTWISE, form_of
+from perfkit.kernels.forms import BETWEEN_NODES, COLLECTIVES, ELEMENTWISE, form_of
 from perfkit.latency import Prediction
 from perfkit.memory import Remedy, remedies
 from perfkit.models import preset_names
 from perfkit.models.spec import ModelSpec
+from perfkit.parallel import Group
 from perfkit.roofline import Engines
 from perfkit.units import Precision, format_quantity
 from perfkit.workload import Workload, anywhere
@@ -36,6 +37,7 @@ def notes(prediction: Prediction, *, brief: bool = False) -> list[str]:
         how = " by DP4A" if choice.device.vendor == "NVIDIA" else ""
         found.append(f"{choice.device.id}: int8 products run{how} on the vector engine: it has no INT8 tensor cores")
     found += _borrowings(prediction)
+    found += parallel_notes(prediction)
     found += reduction_notes(spec, prediction.workload)
     found += [f"{spec.name}: {note}" for note in spec.notes]
     if spec.defaults:
@@ -67,7 +69,46 @@ def _borrowings(prediction: Prediction) -> list[str]:
 def _parameters_of(prediction: Prediction) -> set[str]:
     """Engines and forms of kernels that its expected times rest on."""
     engines = {peak.engine for peak in prediction.engines.peaks.values()}
-    return {ELEMENTWISE, *engines, *(form_of(time.cost.kernel.op) for time in prediction.ops if time.cost.kernel)}
+    forms = {form_of(time.cost.kernel.op) for time in prediction.ops if time.cost.kernel}
+    return {ELEMENTWISE, *engines, *forms, *(_form_of(group) for group in _groups(prediction))}
+
+
+def _groups(prediction: Prediction) -> list[Group]:
+    """GPUs that exchange, each kind of group once."""
+    layout = prediction.layout
+    if layout is None:
+        return []
+    return list(dict.fromkeys(group for group in (layout.tensor, *layout.boundaries) if group is not None))
+
+
+def _form_of(group: Group) -> str:
+    return COLLECTIVES if group.nodes == 1 else BETWEEN_NODES
+
+
+def parallel_notes(prediction: Prediction) -> list[str]:
+    """How several GPUs share a model, over which links, and what each has whole.
+
+    >>> from perfkit.latency import analyze
+    >>> parallel_notes(analyze("a100", tp=2))[0]
+    'tp 2 over NVLink3, 300 GB/s each way (datasheet); vision tower and projector run whole on each GPU'
+    """
+    layout, execution, spec = prediction.layout, prediction.execution, prediction.model
+    if layout is None:
+        return []
+    found = []
+    if layout.tensor is not None:
+        whole = "; vision tower and projector run whole on each GPU" if spec.vision else ""
+        found.append(f"tp {execution.tp} over {layout.tensor} ({_rate_source(layout.tensor)}){whole}")
+    if layout.boundaries:
+        links = dict.fromkeys(f"{group} ({_rate_source(group)})" for group in layout.boundaries)
+        layers = "+".join(map(str, layout.stages))
+        found.append(f"pp {execution.pp}: stages of {layers} layers, one after the other, over {' and '.join(links)}")
+    return [*found, "FLOPs, bytes and times are of the whole model, memory is per GPU"]
+
+
+def _rate_source(group: Group) -> str:
+    """Of the rate that an exchange is reckoned with."""
+    return "datasheet" if group.nodes == 1 else "assumed: one 200 Gb/s port a GPU, as in a DGX A100"
 
 
 def reduction_notes(spec: ModelSpec, workload: Workload) -> list[str]:
@@ -155,11 +196,16 @@ def memory_warnings(prediction: Prediction) -> list[str]:
     need, capacity = prediction.footprint, prediction.device.memory_bytes
     if need.fits(capacity):
         return []
-    ways = remedies(prediction.model, prediction.workload, prediction.execution, need, capacity)
+    found = remedies(prediction.model, prediction.workload, prediction.execution, need, capacity)
+    ways = ", or ".join(map(_in_words, found))
     return [
-        f"does not fit: {format_quantity(need.needed, 'B')} with the runtime's reserve, {prediction.device.id} has "
-        f"{format_quantity(capacity, 'B')}; what would fit: {', or '.join(map(_in_words, ways))}"
+        f"does not fit: {format_quantity(need.needed, 'B')}{_each(prediction)} with the runtime's reserve, "
+        f"{prediction.device.id} has {format_quantity(capacity, 'B')}; what would fit: {ways}"
     ]
+
+
+def _each(prediction: Prediction) -> str:
+    return " per GPU" if prediction.execution.gpus > 1 else ""
 
 
 def _in_words(remedy: Remedy) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from perfkit.hardware import Device, Peak
-from perfkit.ops import OpCost, maximum
+from perfkit.ops import COMMUNICATION, OpCost, maximum
 from perfkit.units import Amount, Precision
 
 
@@ -37,7 +37,9 @@ class OpTime(NamedTuple):
 
     @property
     def bound(self) -> str:
-        """`compute` or `memory`, whichever takes longer."""
+        """`compute` or `memory`, whichever takes longer; `communication` of what GPUs exchange."""
+        if self.cost.kind == COMMUNICATION:
+            return COMMUNICATION
         return "compute" if self.compute_s >= self.memory_s else "memory"
 
 
@@ -55,6 +57,8 @@ class Engines(NamedTuple):
             return vector
         peak = self.peaks[op.engine]
         products = op.matmul_flops / peak.flops_per_s
+        if isinstance(op.vector_flops, int) and op.vector_flops == 0:
+            return products
         return products + vector if peak.engine == "vector" else maximum(products, vector)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ Amount = Any
 
 GIB = 2**30
 MAXIMUM_COUNT = 10**7  # counts above this are mistakes, not workloads
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+BYTES = {"B": 1.0, "MB": 1e6, "GB": 1e9, "MiB": 2.0**20, "GiB": 2.0**30}
 LONGEST_SHOWN = 30  # characters of a bad value that a message repeats
 
 
@@ -39,9 +41,11 @@ class Precision(StrEnum):
 
     bits: int
 
-    def bytes_of(self, elements: Amount) -> Amount:
-        """Bytes of `elements` (an int, or a float64 array) stored densely, rounded up to whole bytes."""
-        return -(-elements * self.bits // 8)
+    def bytes_of(self, elements: Amount, times: Amount = 1) -> Amount:
+        """Bytes of `elements` (an int, or a float64 array) stored densely, rounded up to whole bytes, `times` over."""
+        if self.bits % 8 == 0:
+            return times * (self.bits // 8) * elements  # nothing to round; an array's // takes as long as 30 products
+        return times * -(-elements * self.bits // 8)
 
 
 for _precision in Precision:
@@ -111,6 +115,21 @@ def parse_positive(what: str, text: str) -> float:
         shown = text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
         raise InvalidValue(f"{what} must be a number above zero, not {shown!r}")
     return number
+
+
+def parse_quantity(what: str, text: str, units: Mapping[str, float]) -> float:
+    """Quantity above zero in SI, typed with one of `units` behind it, or without one.
+
+    Raises:
+        InvalidValue: a unit that is none of them, or what `parse_positive` refuses.
+
+    >>> parse_quantity("--ttft", "200ms", SECONDS), parse_quantity("--ttft", "0.2", SECONDS)
+    (0.2, 0.2)
+    """
+    number, unit = re.fullmatch(r"([0-9.]*) *(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]  # matches all
+    if unit and unit not in units:
+        raise InvalidValue(f"{what}: unknown unit {unit[:LONGEST_SHOWN]!r}; allowed: {', '.join(units)}")
+    return parse_positive(what, number if number else text) * (units[unit] if unit else 1)
 
 
 def check_count(what: str, number: Amount, minimum: int = 1) -> Amount:

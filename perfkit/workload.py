@@ -13,11 +13,11 @@ from perfkit.units import Amount, Precision, check_count
 
 Attention = Literal["fused", "eager"]
 Logits = Literal["last", "all", "none"]
-Runtime = Literal["graph", "eager"]
+Runtime = Literal["graph", "eager", "captured"]
 
 ATTENTIONS: tuple[Attention, ...] = ("fused", "eager")
 LOGITS: tuple[Logits, ...] = ("last", "all", "none")
-RUNTIMES: tuple[Runtime, ...] = ("graph", "eager")
+RUNTIMES: tuple[Runtime, ...] = ("graph", "eager", "captured")
 WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
 TEXT_TOKENS = 60  # of a prompt, where nothing else is asked
 NEW_TOKENS = 128
@@ -90,8 +90,12 @@ class Execution:
 
     Products of the language model's linear layers run on the engine of the wider of `weights` and `activations`,
     attention products on that of `activations`; `kv` is how the cache is stored. `runtime`: `graph`, one fused kernel
-    an op and no gaps between launches, or `eager`, the kernels of Hugging Face's eager code, launched by the host one
-    by one; it changes expected times only.
+    an op and no gaps between launches; `eager`, the kernels of Hugging Face's eager code, launched by the host one
+    by one; `captured`, the same over a static cache in a CUDA graph, without gaps. It changes expected times only. `tp`
+    GPUs share every layer, `pp` stages of such share the layers.
+
+    Raises:
+        InvalidValue: a degree that is no whole number from 1.
     """
 
     weights: Precision = Precision.FP16
@@ -100,6 +104,21 @@ class Execution:
     attention: Attention = "fused"
     logits: Logits = "last"
     runtime: Runtime = "graph"
+    tp: int = 1
+    pp: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("tp", self.tp)
+        check_count("pp", self.pp)
+
+    @property
+    def gpus(self) -> int:
+        """That it takes: tp times pp.
+
+        >>> Execution(tp=4, pp=2).gpus
+        8
+        """
+        return self.tp * self.pp
 
     @property
     def product(self) -> Precision:

@@ -5,7 +5,8 @@ begin at what is known of others; then families, and the cautious default of all
 two devices: fp16 and fp32 products of the SXM2 module, and fp32 kernels of the PCIe card, whose clock is another. So
 each device has a calibration of its own table, and what the one lacks it takes from the family's, made of both. No
 kernel of a Turing card was at hand: that family is lent the Volta's, whose multiprocessors and tensor cores are next of
-kin, with the spread that cards of a family without data have. CPUs have one too, of a measurement in reports/measured.
+kin, with the spread that cards of a family without data have. The H100 was measured with perfkit, whose file comes with
+it (reports/measured), as was one CPU, after which that family goes. All-reduces were timed on machines of A100s alone.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from tempfile import TemporaryDirectory
 import click
 
 from perfkit.calibration.calibrating import calibrate
+from perfkit.calibration.collectives import read_collectives, with_collectives
 from perfkit.hardware import load_device
-from perfkit.kernels.calibrations import CAUTIOUS, Calibration, calibrations_folder, write_calibration
+from perfkit.kernels.calibrations import CAUTIOUS, Calibration, FittedOn, calibrations_folder, write_calibration
 from scripts.eager_times import without_host
 from scripts.named_kernels import as_named
+from scripts.pages import ROOT
 
 TABLES = {
     "h200-sxm-141gb": "kernels_h200.csv.gz",
@@ -35,21 +38,26 @@ TABLES = {
 EAGER = {"v100-pcie-32gb": "kernels_v100_fp32.csv.gz"}  # with the host in their times, which is taken off
 MISNAMED = ("a100-sxm-80gb",)  # with kernels that are not what their rows say, which are left out
 ALL = {**EAGER, **TABLES}
+# Measured with perfkit itself: the kernels come with it.
+MEASURED = {"h100-sxm-80gb": "reports/measured/h100-sxm-80gb/kernels.json"}
+DEVICES = (*ALL, *MEASURED)
+COLLECTIVES = {"a100-sxm-80gb": "collectives_a100.csv.gz"}  # all-reduces
 LENT = {"turing": "volta"}
 CPU = "reports/measured/xeon-2-threads"  # a machine that comes with perfkit: its kernels, and its device file
 
 
 def asked() -> Iterator[tuple[list[str], str]]:
     """Devices and kind of each calibration, in the order in which they are made."""
-    yield from (([gpu], "device") for gpu in ALL)
+    yield from (([gpu], "device") for gpu in DEVICES)
     yield from ((gpus, "family") for gpus in families().values())
+    # Without the H100: its table is small, and full of odd sizes that say little of other families.
     yield list(ALL), CAUTIOUS
 
 
 def families() -> dict[str | None, list[str]]:
     """Devices of each family."""
     found: dict[str | None, list[str]] = {}
-    for gpu in ALL:
+    for gpu in DEVICES:
         found.setdefault(load_device(gpu).family, []).append(gpu)
     return found
 
@@ -59,17 +67,35 @@ def made(folder: Path, gpus: list[str], kind: str) -> Calibration:
     with TemporaryDirectory() as bare:
         tables = [believable(folder, gpu, Path(bare)) for gpu in gpus]
         found = calibrate(tables, gpus, kind=kind, command=_command(gpus, kind)).calibration
-    # The digest is that of the table as it was published.
-    fitted_on = tuple(each._replace(sha256=_digest(folder / each.table)) for each in found.fitted_on)
-    return replace(found, fitted_on=fitted_on)
+    found = replace(found, fitted_on=tuple(_published(folder, each) for each in found.fitted_on))
+    for gpu in COLLECTIVES.keys() & set(gpus):
+        found = with_exchanges(found, folder, gpu)
+    return found
+
+
+def with_exchanges(calibration: Calibration, folder: Path, gpu: str) -> Calibration:
+    """With exchanges between GPUs, from a machine of so many of them."""
+    table = folder / COLLECTIVES[gpu]
+    sets = read_collectives(table, load_device(gpu))
+    rows, digest = sum(len(each.sizes) for each in sets), sha256(table.read_bytes()).hexdigest()[:16]
+    return with_collectives(calibration, sets, FittedOn(table.name, rows, digest, gpu))
 
 
 def believable(folder: Path, gpu: str, bare: Path) -> Path:
     """The table of a device, without what is not its kernels'; a changed copy is written to `bare`."""
+    if gpu in MEASURED:
+        return ROOT / MEASURED[gpu]
     table = folder / ALL[gpu]
     if gpu in EAGER:
         return without_host(table, bare)
     return as_named(table, bare) if gpu in MISNAMED else table
+
+
+def _published(folder: Path, fitted_on: FittedOn) -> FittedOn:
+    """With the digest of the table as it was published, and where it lies if that is here."""
+    here = MEASURED.get(fitted_on.device)
+    table = folder / fitted_on.table if here is None else ROOT / here
+    return fitted_on._replace(table=here or fitted_on.table, sha256=sha256(table.read_bytes()).hexdigest()[:16])
 
 
 def lent(family: str, lender: Calibration, cautious: Calibration) -> Calibration:
@@ -97,11 +123,9 @@ def _command(gpus: list[str], kind: str) -> str:
     flags = " ".join([*(f"--gpu {gpu}" for gpu in gpus), f"--as {kind}"])
     eager = [EAGER[gpu] for gpu in gpus if gpu in EAGER]
     after = f", after scripts/eager_times.py of {', '.join(eager)}" if eager else ""
-    return f"perfkit calibrate {' '.join(ALL[gpu] for gpu in gpus)} {flags}{after}"
-
-
-def _digest(table: Path) -> str:
-    return sha256(table.read_bytes()).hexdigest()[:16]
+    after += "".join(f", with scripts/calibrations.py of {COLLECTIVES[gpu]}" for gpu in gpus if gpu in COLLECTIVES)
+    files = {**ALL, **MEASURED}
+    return f"perfkit calibrate {' '.join(files[gpu] for gpu in gpus)} {flags}{after}"
 
 
 def main(folder: Path) -> None:

@@ -14,9 +14,11 @@ from perfkit import validate
 from perfkit.charts.validation import draw_validation
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.schema import read_measurement
+from perfkit.tables import render_for_people
 from perfkit.validation.judging import Validation
 from perfkit.validation.published import published
-from scripts.pages import ROOT, page, text_of
+from scripts.judged_prediction import judged
+from scripts.pages import ROOT, WIDTH, page, text_of
 
 MEASURED = Path("reports/measured")  # from ROOT, so that pages name files as a reader would
 TARGET = Path("reports/validation")
@@ -54,6 +56,9 @@ def _machine_page(folder: Path) -> str:
     validation, device = judge(folder), _device(folder)
     command = f"perfkit validate {folder.as_posix()}/*.json" + (f" --gpu {device}" if device else "")
     parts = [f"![measured against predicted]({folder.name}.svg)", text_of(validation)]
+    before = TARGET / f"{folder.name}-prediction.json"
+    if before.exists():
+        parts.append(f"```text\n{render_for_people([judged(validation, before)], width=WIDTH)}\n```")
     if validation.warnings:
         parts.append("\n".join(["Warnings:", "", *(f"- {warning}" for warning in validation.warnings)]))
     return page(f"Predictions against {validation.machine.name}", command, parts)

@@ -9,6 +9,7 @@ from perfkit.errors import InvalidSpec
 from perfkit.kernel_shapes import KernelShape
 from perfkit.kernels.tables import MEASURED, Cells, KernelTable, read_kernels, table_of
 from perfkit.measuring.cases import KernelCase
+from perfkit.measuring.kernels import is_row
 from perfkit.measuring.measurement import Measurement
 from perfkit.measuring.schema import read_measurement
 
@@ -26,8 +27,8 @@ class MeasuredKernels(NamedTuple):
 def read_measured_kernels(path: Path) -> MeasuredKernels:
     """Kernels of a csv table, or of a measurement (.json), each with the median of its samples.
 
-    Of a measurement those that `perfkit measure` puts into a table: no phase of a model, and nothing that was timed
-    after an emptied cache, which is one call by itself.
+    Of a measurement those that `perfkit measure` puts into a table: no phase of a model, nothing that was timed after
+    an emptied cache, which is one call by itself, and nothing that is several kernels.
 
     Raises:
         InvalidSpec: no such file, nothing timed that a fit takes, or what `read_kernels` and `read_measurement` refuse.
@@ -44,12 +45,13 @@ def _cells(measurement: Measurement) -> Cells:
     for number, point in enumerate(measurement.points):
         if isinstance(point.case, KernelCase) and point.timing is not None:
             timed[point.case] = number, point.timing.median_s
-    warm = {case: found for case, found in timed.items() if not case.flushed}
-    if not warm:
-        why = "all its kernels were timed with --flush, one call by itself" if timed else "no kernel was timed"
+    single = {case: found for case, found in timed.items() if is_row(case)}
+    if not single:
+        several = "all its kernels were timed with --flush, one call by itself, or are several in one"
+        why = several if timed else "no kernel was timed"
         raise InvalidSpec(f"{measurement.file}: {why}; {_ASK}")
-    numbers = tuple(number for number, _ in warm.values())
-    rows = tuple(_row(case, median_s) for case, (_, median_s) in warm.items())
+    numbers = tuple(number for number, _ in single.values())
+    rows = tuple(_row(case, median_s) for case, (_, median_s) in single.items())
     return Cells(measurement.file, _COLUMNS, rows, numbers, naming="points[{}]")
 
 

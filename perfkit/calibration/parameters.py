@@ -40,6 +40,7 @@ PRODUCTS = (
     Parameter("lone", "share", 0.0, 6.0, 0.15, logarithmic=False),
     Parameter("prologue_k", "elements of k", 1.0, 4000.0, 0.5),
     Parameter("throttle", "share", 0.0, 2.0, 0.2, logarithmic=False),
+    Parameter("misaligned", "of the aligned ones' rate", 0.02, 1.0, 0.7),
 )
 TILE = Parameter("tiles", "of the others'", 0.4, 2.5, 0.15)
 # Where a fit without a sibling begins: two places, because one may lie in the wrong valley.
@@ -143,3 +144,11 @@ COLLECTIVE = (  # within a node
     Parameter("bandwidth", "of the link's", 0.3, 1.0, 0.15),
 )
 COLLECTIVE_START = CollectiveParameters(start_s=39.1e-6, hop_s=0.37e-6, quick=0.487, bulk_s=45.5e-6, bandwidth=0.654)
+NETWORK = (  # between nodes
+    Parameter("start_s", "s", 1e-6, 1e-3, 0.5),
+    Parameter("hop_s", "s", 1e-8, 100e-6, 0.7),
+    Parameter("quick", "of the port's", 0.01, 1.0, 0.5),
+    Parameter("bulk_s", "s", 1e-6, 10e-3, 0.7),
+    Parameter("bandwidth", "of the port's", 0.05, 1.0, 0.5),
+)
+NETWORK_START = CollectiveParameters(start_s=40e-6, hop_s=10e-6, quick=0.1, bulk_s=100e-6, bandwidth=0.25)

@@ -41,6 +41,7 @@ TEXTURES = {
     "element-wise": Texture(0.25, "----"),
     "token selection": Texture(0.5, "xxxx"),
     "copies": Texture(0.0, ""),
+    "communication": Texture(0.25, "...."),
 }
 
 

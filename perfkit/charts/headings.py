@@ -28,6 +28,7 @@ def shared_work(predictions: Sequence[Prediction], *, tokens: bool = True) -> st
         lambda p: f"batch {p.workload.batch}",
         lambda p: p.execution.formats,
         lambda p: f"{p.execution.attention} attention",
+        lambda p: f"tp {p.execution.tp}, pp {p.execution.pp}" if p.execution.gpus > 1 else "",
     )
     found = [{read(p) for p in predictions} for read in readers]
     return ", ".join(words for several in found if len(several) == 1 for words in several if words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from perfkit import ops
 from perfkit.counting.layer import attention_shape, layer_ops, linear_place, norm_op, place_of
-from perfkit.counting.vision import sees_nothing
+from perfkit.counting.vision import runs, sees_nothing
 from perfkit.models.spec import ModelSpec, TextSpec
 from perfkit.ops import OpCost, Place
 from perfkit.units import Amount
@@ -28,7 +28,7 @@ def prefill_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> It
     # Placeholders of visual tokens are embedded like text, and then overwritten by the projector's output.
     yield from _embeddings(spec.text, place, workload.batch, workload.prompt_tokens)
     if spec.vision is not None and not sees_nothing(workload):
-        present = place._replace(repeat=ops.minimum(workload.visual_tokens, 1))  # in a sweep, where there is an image
+        present = place._replace(repeat=runs(workload))
         yield ops.copy(present, "merge_visual", workload.batch * workload.visual_tokens, width)
     pruner, groups = _pruner_of(workload), workload.layer_groups(spec.text.stack.layers)
     tokens = [(group.layers, group.visual_tokens + workload.text_tokens) for group in groups]

@@ -10,7 +10,7 @@ from perfkit.counting.layer import attention_ops, attention_shape, layer_ops, no
 from perfkit.models.spec import ModelSpec, VisionSpec
 from perfkit.ops import OpCost, Place
 from perfkit.units import Amount
-from perfkit.workload import Execution, Workload
+from perfkit.workload import Execution, Workload, anywhere
 
 if TYPE_CHECKING:
     from perfkit.reduction import Reducer
@@ -24,6 +24,11 @@ def sees_nothing(workload: Workload) -> bool:
     """Whether no point of the workload has visual tokens."""
     tokens = workload.visual_tokens
     return not tokens.any() if hasattr(tokens, "dtype") else tokens == 0
+
+
+def runs(workload: Workload) -> Amount:
+    """How often what sees visual tokens runs: once, or at points of a sweep that have none not at all."""
+    return ops.minimum(workload.visual_tokens, 1) if anywhere(workload.visual_tokens == 0) else 1
 
 
 def vision_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> Iterator[OpCost]:
@@ -59,8 +64,7 @@ def reduced_vision_ops(spec: ModelSpec, workload: Workload, execution: Execution
 
 
 def _place(workload: Workload, execution: Execution) -> Place:
-    """Once, or at points of a sweep that have no image not at all."""
-    return place_of("vision", execution, ops.minimum(workload.visual_tokens, 1))
+    return place_of("vision", execution, runs(workload))
 
 
 def _tiles(spec: ModelSpec, workload: Workload) -> Amount:
@@ -150,7 +154,7 @@ def projector_ops(spec: ModelSpec, workload: Workload, execution: Execution) -> 
     projector = spec.projector
     if projector is None or sees_nothing(workload):
         return
-    place = place_of("projector", execution, ops.minimum(workload.visual_tokens, 1))
+    place = place_of("projector", execution, runs(workload))
     tokens = ops.minimum(workload.visual_tokens, workload.images * spec.projected_tokens)
     rows, width = workload.batch * tokens, projector.outputs
     yield ops.linear(place, "linear_1", rows, projector.inputs, width, bias=projector.bias)

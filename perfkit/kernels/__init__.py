@@ -3,7 +3,8 @@
 `products`, `attention`, `elementwise` and `collectives` are the mechanistic models of kernels' times, whose parameters
 a calibration (`calibrations`) holds for a device or for all of its family; `tables` holds kernel tables against both.
 `launching` says which kernels run for an op, `host` what launching them takes, and `expecting` adds up a model's;
-`measured_rates` takes the rates of a device file that holds measured ones instead.
+`exchanging` joins one GPU's ops with what several exchange; `measured_rates` takes the rates of a device file that
+holds measured ones instead.
 """
 
 from perfkit.kernels.expecting import Expectation, expect_ops, expectation_of

@@ -27,6 +27,8 @@ _WRITTEN = {
     "start_s": ("start_us", 1e6),
     "split_s": ("split_us", 1e6),
     "block_s": ("block_us", 1e6),
+    "hop_s": ("hop_us", 1e6),
+    "bulk_s": ("bulk_us", 1e6),
     "step_s": ("step_ns", 1e9),
 }
 _LARGEST = 1e6

@@ -35,16 +35,20 @@ UNKNOWN = Spread(1.0, 1.0)  # of what a calibration does not say: no band, rathe
 class Expectation(NamedTuple):
     """What expected times of a device rest on.
 
-    `calibration`: None where its measured rates are taken. `problem`: why it is a rule of thumb, else empty.
+    `calibration`: None where its measured rates are taken. `problem`: why it is a rule of thumb, else empty. `asked`:
+    whether anybody asks for expected times; they take most of the time of a prediction.
     """
 
     device: Device
     calibration: Calibration | None
     problem: str = ""
+    asked: bool = True
 
     @property
     def id(self) -> str:
         """As JSON names it."""
+        if not self.asked:
+            return "none"
         if self.problem:
             return RULE_OF_THUMB
         return f"measured rates of {self.device.id}" if self.calibration is None else self.calibration.id
@@ -93,6 +97,8 @@ def expect_ops(
     >>> time.roofline_s < time.expected_low_s < time.expected_s < time.expected_high_s
     True
     """
+    if not expectation.asked:
+        return tuple(times)
     if expectation.problem:
         return by_rule_of_thumb(engines, times, runtime)
     if expectation.calibration is None:

@@ -1,4 +1,4 @@
-"""Which form of the kernel model an op has, beside products: attention of prompts, of encoders, of new tokens; rows."""
+"""Which form of the kernel model an op has, beside products: attention, rows of numbers, exchanges between GPUs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from typing import Any, TypeAlias
 
 from perfkit.kernel_shapes import KernelShape
 from perfkit.kernels.attention import DecodeParameters, PrefillParameters, attention_s
+from perfkit.kernels.collectives import CollectiveParameters
 from perfkit.kernels.elementwise import ElementwiseParameters, over_rows_s
 from perfkit.kernels.limits import Limits
 from perfkit.units import Amount
 
-FormParameters: TypeAlias = PrefillParameters | DecodeParameters | ElementwiseParameters
+FormParameters: TypeAlias = PrefillParameters | DecodeParameters | ElementwiseParameters | CollectiveParameters
 
 PRODUCTS = "products"
 ELEMENTWISE = "elementwise"
+COLLECTIVES = "collectives"  # within a node
+BETWEEN_NODES = "collectives_between_nodes"
 FORMS: dict[str, type[Any]] = {
     "attention_prefill": PrefillParameters,
     "attention_encoder": PrefillParameters,
     "attention_decode": DecodeParameters,
     ELEMENTWISE: ElementwiseParameters,
+    COLLECTIVES: CollectiveParameters,
+    BETWEEN_NODES: CollectiveParameters,
 }
 
 
@@ -50,4 +55,5 @@ def form_s(
     if isinstance(parameters, ElementwiseParameters):
         known = parameters if warm else parameters._replace(warm=0.0)
         return over_rows_s(shape, element_bytes, limits, known)
-    return attention_s(shape, element_bytes, limits, parameters, warm=warm)
+    attention: Any = parameters  # no one GPU's kernel has the parameters of collectives
+    return attention_s(shape, element_bytes, limits, attention, warm=warm)

@@ -1,9 +1,10 @@
-"""Kernels that are launched for an op: one under a graph of fused kernels, several where eager code runs it.
+"""Kernels that are launched for an op: one under a graph of fused kernels, several where Hugging Face's code runs it.
 
 Eager code is Hugging Face's (transformers 5, torch's eager mode), as its modules dispatch it: RMSNorm in 6 kernels, or
 8 in 16-bit formats, which it leaves and comes back to; rotary embedding in 10; a gated activation in 2; the cache
 concatenated anew at every step; scores scaled and masked in passes of their own. `tests/unit/test_launching.py` holds
-the counts against the modules themselves. Left out is what runs once a forward beside its layers: positions, rotary
+the counts against the modules themselves. Captured in a CUDA graph they are the same kernels, over a static cache that
+is written in place. Left out is what runs once a forward beside its layers: positions, rotary
 tables, the mask, some 10 to 20 tiny kernels.
 """
 
@@ -42,7 +43,11 @@ def launches_of(op: OpCost, runtime: Runtime) -> tuple[Launch, ...]:
     """
     if runtime == "graph":
         return (_whole(op),)
-    return tuple(_EAGER.get(op.kind, _alone)(op))
+    kernels = tuple(_KERNELS.get(op.kind, _alone)(op))
+    if runtime == "captured":
+        return kernels
+    # A growing cache is written where it is concatenated, before it is read.
+    return () if op.kind == "kv_write" else (*_concatenated(op), *kernels)
 
 
 def _once(op: OpCost, amount: Amount) -> Amount:
@@ -131,26 +136,36 @@ def _tables(op: OpCost) -> float:
     return float(ratio.flat[0]) if hasattr(ratio, "flat") else float(ratio)
 
 
-def _cache(op: OpCost, tensors: int) -> Iterator[Launch]:
-    """Keys, values or both concatenated anew: all of the cache read and written."""
+def _concatenated(op: OpCost) -> Iterator[Launch]:
+    """Keys, values or both with the new ones behind them: all of the cache read and written."""
     if not _loose(op):
+        tensors = 1 if _is_product(op) else 2
         yield from [_pass(2 * _once(op, op.kv_read_bytes) / tensors)] * tensors
+
+
+def _written(op: OpCost) -> Iterator[Launch]:
+    """New keys, and new values, put into their places of a static cache; these are numbered, and its length raised."""
+    yield from [_pass(0.0)] * 3
+    yield from [_pass(_once(op, op.bytes) / 2)] * 2
 
 
 def _attention(op: OpCost) -> Iterator[Launch]:
     kernel: Any = op.kernel
-    if op.kind == "attention" and kernel is not None and kernel.op == "bmm":
+    if _is_product(op):
         yield from _scores(op, kernel) if op.name.endswith("_qk") else _values(op, kernel)
         return
-    yield from _cache(op, 2)
     yield _whole(op)
+
+
+def _is_product(op: OpCost) -> bool:
+    """Whether it is one of the two products of eager attention."""
+    return op.kind == "attention" and op.kernel is not None and op.kernel.op == "bmm"
 
 
 def _scores(op: OpCost, s: Any) -> Iterator[Launch]:
     """Queries, and keys that come from no cache, laid out; the product; its scores scaled, and masked in text."""
     size = op.engine.bits / 8
     queries, keys, scores = (size * s.batch * rows for rows in (s.m * s.k, s.n * s.k, s.m * s.n))
-    yield from _cache(op, 1)
     yield _pass(2 * queries)
     yield from [_pass(2 * keys)] * _loose(op)
     yield _whole(op)
@@ -159,7 +174,6 @@ def _scores(op: OpCost, s: Any) -> Iterator[Launch]:
 
 def _values(op: OpCost, s: Any) -> Iterator[Launch]:
     size = op.engine.bits / 8
-    yield from _cache(op, 1)
     yield from [_pass(2 * size * s.batch * s.k * s.n)] * _loose(op)
     yield _whole(op)
     yield _pass(2 * size * s.batch * s.m * s.n)  # heads side by side again
@@ -186,16 +200,10 @@ def _copy(op: OpCost) -> Iterator[Launch]:
     if not op.name.endswith("_repeat_kv"):
         yield _whole(op)
         return
-    yield from _cache(op, 2)
     yield from [_pass(_once(op, op.bytes) / 2)] * 2
 
 
-def _nothing(_: OpCost) -> Iterator[Launch]:
-    """Written where the cache is concatenated."""
-    yield from ()
-
-
-_EAGER: dict[str, Callable[[OpCost], Iterator[Launch]]] = {
+_KERNELS: dict[str, Callable[[OpCost], Iterator[Launch]]] = {
     "norm": _norm,
     "rotary": _rotary,
     "activation": _activation,
@@ -203,5 +211,5 @@ _EAGER: dict[str, Callable[[OpCost], Iterator[Launch]]] = {
     "attention": _attention,
     "softmax": _softmax,
     "copy": _copy,
-    "kv_write": _nothing,
+    "kv_write": _written,
 }

@@ -4,7 +4,7 @@ The result (m, n) is cut into tiles; each is the work of one thread block, which
 where k is split. Blocks go to multiprocessors in waves. Of all tiles and splits the fastest is taken, as libraries try
 to. With b blocks of tile (h, w) on M multiprocessors, of peak P each:
 
-    block   = 2 h w (k / s + prologue_k) (1 + load / i) / (peak P tile) + step_s k / s,  i = h w / (h + w)
+    block   = 2 h w (k / s + prologue_k) (1 + load / i) / (peak P tile aligned) + step_s k / s,  i = h w / (h + w)
     waves   = max(1, (1 - quantisation) b / M + quantisation ceil(b / M))
     quick   = waves block (1 + lone / (1 + (b / M)^2))
     compute = held quick (1 + throttle quick / (quick + 0.2 ms))
@@ -14,6 +14,11 @@ to. With b blocks of tile (h, w) on M multiprocessors, of peak P each:
 A benchmark runs a product again and again. Where that takes all of a device's power the clock falls, the lower the
 longer one run is: thus `throttle`. It cycles through copies of the weight, so that these stay in the L2 where all of
 them fit, and never where one more is there than fits: thus `warm`, with a step at its end.
+
+`aligned` is 1 where the rows of all factors begin at multiples of 16 bytes, as the fastest loads of an engine ask for;
+`misaligned` where some begin at multiples of 8 bytes only, and its square where not even that: then libraries fall back
+to kernels that load less at a time (NVIDIA, Matrix Multiplication Background User's Guide, tensor core requirements).
+Products of one row are bytes, and made by other kernels.
 
 `held` is 1, but where a device's file has the rate that its large products sustain: then it makes one of 8192^3 take
 as long as that rate says, if it would be faster, and all others are slowed alike.
@@ -45,6 +50,7 @@ SPLITS = (1, 2, 4, 8, 16)
 PARTIAL_BYTES = 4  # partial sums are float32
 LARGE = 8192  # rows, columns and terms of a product that sustains a rate
 LASTING_S = 0.2e-3  # of one run, repeated: half way to the lowest clock
+ALIGNED_BYTES = (16, 8)  # of the fastest loads, and of the next
 STEP = 32  # exponent: how sharply weights fall out of the cache
 
 
@@ -60,8 +66,8 @@ class ProductParameters(NamedTuple):
     the table was measured: 1 / copies of the weights that were cycled; 0 where all is cold). `step_s`: seconds an
     element of k that a block waits, whatever its tile. `lone`: how much slower a block is which has a multiprocessor
     for itself. `prologue_k`: elements of k that filling a block's pipeline is worth. `throttle`: how much longer
-    very long products take than at the clock of short ones. `tiles`: what kernels of each tile reach, relative to the
-    others.
+    very long products take than at the clock of short ones. `misaligned`: share of their rate that products of odd
+    sizes reach. `tiles`: what kernels of each tile reach, relative to the others.
     """
 
     start_s: float
@@ -77,6 +83,7 @@ class ProductParameters(NamedTuple):
     lone: float
     prologue_k: float
     throttle: float = 0.0
+    misaligned: float = 1.0
     tiles: tuple[float, ...] = (1.0,) * len(TILES)
 
 
@@ -160,13 +167,30 @@ def large_flop_s(limits: Limits, parameters: ProductParameters) -> float:
 def _fastest(product: Product, limits: Limits, parameters: ProductParameters) -> list[Amount]:
     """Compute time of the fastest tile for each split."""
     # Tile after tile, so that of large arrays only those of one tile are at work, and stay in the processor's cache.
-    tiles = (_Blocks(product, *each, limits, parameters) for each in zip(TILES, parameters.tiles, strict=True))
+    aligned = aligned_share(product, parameters)
+    each = zip(TILES, parameters.tiles, strict=True)
+    tiles = (_Blocks(product, tile, aligned * reached, limits, parameters) for tile, reached in each)
     return reduce(_faster, ([tile.compute_s(split) for split in SPLITS] for tile in tiles))
 
 
 def _faster(one: list[Amount], other: list[Amount]) -> list[Amount]:
     """Of two tiles, for each split."""
     return [minimum(*pair) for pair in zip(one, other, strict=True)]
+
+
+def aligned_share(product: Product, parameters: ProductParameters) -> Amount:
+    """Share of the engine's rate that the sizes of the rows allow; a product of one row is made without that engine.
+
+    >>> own = ProductParameters(2e-6, 0.8, 16, 0.8, 0, 0, 2e-6, 0.1, 0, 0, 0, 0, misaligned=0.3)
+    >>> # 2 bytes: rows of 4096 elements begin at multiples of 16 bytes, of 588 of 8, of 577 of 2
+    >>> [round(aligned_share(Product(64, n, 4096), own), 2) for n in (4096, 588, 577)]
+    [1.0, 0.3, 0.09]
+    """
+    if parameters.misaligned == 1:
+        return 1.0
+    rows = [product.element_bytes * size for size in (product.n, product.k)]
+    missed = sum(maximum(*(row < ceiling(row / at) * at for row in rows)) for at in ALIGNED_BYTES)
+    return parameters.misaligned ** (missed * (product.m > 1))
 
 
 def _throttled(quick: Amount, parameters: ProductParameters) -> Amount:
@@ -189,7 +213,7 @@ class _Blocks:
         self,
         product: Product,
         tile: tuple[int, int],
-        reached: float,
+        reached: Amount,
         limits: Limits,
         parameters: ProductParameters,
     ) -> None:

@@ -33,6 +33,15 @@ def form_of(shape: KernelShape) -> Form:
     return _FORMS[op](shape) if op in _FORMS else _activation(shape)
 
 
+def is_composite(op: str) -> bool:
+    """Whether torch launches a few kernels for it.
+
+    >>> is_composite("silu_mul"), is_composite("silu")
+    (True, False)
+    """
+    return op.endswith(GATED) or op == "quick_gelu"
+
+
 # A KernelShape is Any below, because an op has all columns that its form asks for.
 
 

@@ -8,6 +8,7 @@ from perfkit.counting import count_ops, execution_of, workload_of
 from perfkit.kernel_shapes import LAUNCH, KernelShape, gemm, over_rows
 from perfkit.measuring.cases import KernelCase
 from perfkit.measuring.kernel_costs import cost_of
+from perfkit.measuring.kernel_forms import is_composite
 from perfkit.measuring.kernel_steps import kernel_step
 from perfkit.measuring.measurement import Measurement
 from perfkit.models.spec import ModelSpec
@@ -90,6 +91,16 @@ def _order(case: KernelCase) -> tuple[str, int, int]:
 
 # --- the table
 
+
+def is_row(case: KernelCase) -> bool:
+    """Whether the time of a case is that of one kernel among others, as tables have it.
+
+    What was timed after an emptied cache is one call by itself, launch included; activations for which torch has no
+    kernel of their own are a few.
+    """
+    return not case.flushed and not is_composite(case.shape.op)
+
+
 _SHAPE = tuple(Column(key, key, "n") for key in KernelShape._fields if key != "op")
 _COLUMNS = (
     Column("source", "source"),
@@ -105,13 +116,12 @@ _COLUMNS = (
 def kernel_table(measurement: Measurement) -> Table:
     """Timed kernels, one row a shape: `measured_s` is the median of one launch.
 
-    `runs` counts the library versions that a time is the median of: always 1 here. What ran out of memory is left out,
-    and so is what was timed after an emptied cache: one call by itself, launch included, is no row of such a table.
+    `runs` counts the library versions that a time is the median of: always 1 here. What ran out of memory is left out.
     """
     rows = [
         _row(measurement, case, point.timing.median_s)
         for case, point in measurement.kernels.items()
-        if point.timing is not None and not case.flushed
+        if point.timing is not None and is_row(case)
     ]
     return Table(_COLUMNS, tuple(rows), title=f"Kernels of {measurement.machine.name}")
 

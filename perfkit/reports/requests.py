@@ -21,6 +21,8 @@ REQUEST_COLUMNS = (
     Column("kv", "KV"),
     Column("attention", "attention"),
     Column("runtime", "runtime"),
+    Column("tp", "TP", "n"),
+    Column("pp", "PP", "n"),
 )
 
 
@@ -41,6 +43,8 @@ def request_cells(p: Prediction) -> dict[str, Any]:
         "kv": e.kv.value,
         "attention": e.attention,
         "runtime": e.runtime,
+        "tp": e.tp,
+        "pp": e.pp,
     }
 
 
@@ -66,8 +70,8 @@ def request_record(p: Prediction) -> dict[str, Any]:
             "kv": e.kv.value,
             "attention": e.attention,
             "logits": e.logits,
-            "tp": 1,
-            "pp": 1,
+            "tp": e.tp,
+            "pp": e.pp,
             "runtime": e.runtime,
         },
     }

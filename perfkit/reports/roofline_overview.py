@@ -88,7 +88,8 @@ def _without_unknown(table: Table) -> Table:
 
 def _heading(p: Prediction) -> list[str]:
     alias = f" ({p.choice.name})" if p.choice.is_alias else ""
-    return [f"{p.model.name} on {p.device.id}{alias}: {p.device.name}", *_work(p), _ceilings(p)]
+    several = f"{p.execution.gpus} x " if p.execution.gpus > 1 else ""
+    return [f"{p.model.name} on {several}{p.device.id}{alias}: {p.device.name}", *_work(p), _ceilings(p)]
 
 
 def _work(p: Prediction) -> list[str]:
@@ -101,6 +102,7 @@ def _work(p: Prediction) -> list[str]:
     seen = p.model.vision and w.visual_tokens  # without visual tokens no image is looked at
     work += f", {w.images} {'image' if w.images == 1 else 'images'}" if seen else ""
     how = f"{e.formats}; {e.attention} attention; logits {e.logits}"
+    how += f"; tp {e.tp}, pp {e.pp}" if e.gpus > 1 else ""
     return [f"{work}, batch {w.batch}; {how}", *_reduction(p)]
 
 
@@ -139,7 +141,11 @@ def _what_times_are(predictions: Sequence[Prediction]) -> Iterator[str]:
 
 def _what_is_expected(p: Prediction) -> str:
     """What expected times rest on, and what their range holds."""
-    runtime = {"graph": "one kernel an op, no launch gaps", "eager": "Hugging Face's eager kernels and launches"}
+    runtime = {
+        "graph": "one kernel an op, no launch gaps",
+        "eager": "Hugging Face's eager kernels and launches",
+        "captured": "Hugging Face's kernels in a CUDA graph, no launch gaps",
+    }
     basis = f"the kernel model, calibration {p.expectation.id}"
     if p.expectation.problem:
         basis = f"a {RULE_OF_THUMB} (0.7 of the peak, 0.8 of the bandwidth, 3 us a kernel)"
@@ -160,6 +166,8 @@ def _totals(p: Prediction) -> Table:
         what += _behind(_expected(p.mean_decode) if p.mean_decode else None)
         rows.append(("TPOT", show(p.tpot_roofline_s, "s"), what))
     parts = f"weights {show(need.weights, 'B')}, KV {show(need.kv, 'B')}, activations {show(need.activations, 'B')}"
+    if p.execution.gpus > 1:
+        parts = f"per GPU: {parts}"
     rows.append(("memory", show(need.total, "B"), parts))
     fits = "fits" if need.fits(p.device.memory_bytes) else "does not fit"
     rows.append(("card", show(p.device.memory_bytes, "B"), f"{fits}, 1 GiB kept for the runtime"))

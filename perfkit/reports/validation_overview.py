@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from perfkit.kernels.host import EAGER
 from perfkit.measuring.cases import PHASES, PhaseCase
 from perfkit.tables import Column, Table
 from perfkit.units import Precision
@@ -178,10 +179,23 @@ def _point_notes(v: Validation) -> tuple[str, ...]:
     ]
     if any(point.expected_s is not None for point in v.points):
         notes.append("expected: predicted from calibrated or measured rates; / expected: measured over it.")
+        notes += _launching(v)
     notes.append("MFU, MBU: counted products and bytes in the measured time, over peak rate and bandwidth.")
     if any(point.timing is None for point in v.points):
         notes.append("OOM: out of memory.")
     return tuple(notes)
+
+
+def _launching(v: Validation) -> Iterator[str]:
+    """How expected times of a GPU have their kernels launched."""
+    if v.machine.kind != "cuda":
+        return
+    each = EAGER if v.host is None else v.host
+    origin = "taken of any host" if v.host is None else "measured on this host, the median of its phases"
+    yield (
+        f"expected of eager phases: Hugging Face's kernels, launched in {each.expected_s * 1e6:.3g} µs each ({origin});"
+        " of graphs: the same kernels over a static cache, without launches."
+    )
 
 
 # --- errors

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from perfkit.errors import InvalidValue
 from perfkit.hardware import Choice, Device, choose_device
+from perfkit.kernels.host import EAGER, HostTime
 from perfkit.measuring.cases import Case, PhaseCase
 from perfkit.measuring.measurement import Machine, Measurement, Point
 from perfkit.measuring.schema import read_measurement
 from perfkit.metrics import mape, worst
 from perfkit.validation.comparing import ComparedPoint, compare
+from perfkit.validation.hosts import host_of
 from perfkit.validation.kernel_times import collect_kernels
 from perfkit.validation.predicting import predict_cases
 from perfkit.validation.speedup import Speedup, find_speedups
@@ -34,10 +36,14 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What a measurement says of the predictions for its machine, taken as the device of `choice`."""
+    """What a measurement says of the predictions for its machine, taken as the device of `choice`.
+
+    `host`: what its host takes to launch a kernel, by the phases that were timed; None where that is not known.
+    """
 
     machine: Machine
     choice: Choice
+    host: HostTime | None
     points: tuple[ComparedPoint, ...]
     errors: tuple[Errors, ...]
     waterfalls: tuple[Waterfall, ...]
@@ -72,12 +78,14 @@ def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None =
     phases = {case: point for case, point in held.items() if isinstance(case, PhaseCase)}
     if not phases:
         raise InvalidValue(f"{_files(read)}: no phase of a model was measured: `perfkit measure --suite model` does")
-    predicted = predict_cases(choice, phases)
+    host = host_of(phases.values())
+    predicted = predict_cases(choice, phases, host or EAGER)
     points = tuple(compare(case, point, predicted[case]) for case, point in phases.items())
     kernels = collect_kernels(held.values())
     return Validation(
         machine=machine,
         choice=choice,
+        host=host,
         points=points,
         errors=tuple(_errors(points)),
         waterfalls=tuple(
@@ -124,8 +132,8 @@ def _files(measurements: Sequence[Measurement]) -> str:
 
 def _errors(points: Sequence[ComparedPoint]) -> Iterator[Errors]:
     """Of each phase, then of all, for each predictor that spoke of any of its points."""
-    for phase in (*dict.fromkeys(point.case.phase for point in points), ALL_PHASES):
-        members = [point for point in points if phase in (point.case.phase, ALL_PHASES)]
+    for phase in (*dict.fromkeys(_way(point.case) for point in points), ALL_PHASES):
+        members = [point for point in points if phase in (_way(point.case), ALL_PHASES)]
         roofline = [(point.roofline_s, point.measured_s) for point in members if point.measured_s is not None]
         expected = [
             (point.expected_s, point.measured_s)
@@ -135,6 +143,15 @@ def _errors(points: Sequence[ComparedPoint]) -> Iterator[Errors]:
         for predictor, pairs in (("roofline", roofline), ("expected", expected)):
             if pairs:
                 yield Errors(phase, predictor, len(pairs), mape(pairs), worst(pairs))
+
+
+def _way(case: PhaseCase) -> str:
+    """Phase, and how decode was run: launched or as a graph are two predictions.
+
+    >>> _way(PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa", "graph"))
+    'decode, graph'
+    """
+    return f"decode, {case.runtime}" if case.phase == "decode" else case.phase
 
 
 # --- warnings

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from perfkit.counting import workload_of
 from perfkit.hardware import Choice
+from perfkit.kernels.host import EAGER, HostTime
 from perfkit.latency import Prediction, parse_execution, predict
 from perfkit.measuring.cases import PhaseCase
 from perfkit.models import load_model
@@ -38,15 +39,17 @@ class _Request(NamedTuple):
     runtime: str
 
 
-def predict_cases(choice: Choice, cases: Iterable[PhaseCase]) -> dict[PhaseCase, PredictedPhase]:
-    """The phase of each case on a device; cases of the same work share one prediction.
+def predict_cases(
+    choice: Choice, cases: Iterable[PhaseCase], host: HostTime = EAGER
+) -> dict[PhaseCase, PredictedPhase]:
+    """The phase of each case on a device; cases of the same work share one prediction. `host`: which launches them.
 
     Raises:
         UnknownName, InvalidSpec, InvalidValue: a model that is not known here, or cannot do such work.
         UnsupportedPrecision: the device has no engine for the products of a case.
     """
     requests = {case: _request_of(case) for case in cases}
-    made = {request: _predict(choice, request) for request in dict.fromkeys(requests.values())}
+    made = {request: _predict(choice, request, host) for request in dict.fromkeys(requests.values())}
     return {case: _phase_of(case, made[request]) for case, request in requests.items()}
 
 
@@ -54,17 +57,18 @@ def _request_of(case: PhaseCase) -> _Request:
     # What a phase does not depend on is 0 or None in its case; any value serves, so that of the next likely case.
     attention = "eager" if case.attention == "eager" else "fused"
     tokens = (case.visual_tokens, max(case.text_tokens, 1))
-    # Phases but decode are launched by eager code.
-    return _Request(case.model, *tokens, case.batch, case.precision, attention, case.runtime)
+    # Phases but decode are launched by eager code; what is timed as a graph is the same code, captured.
+    runtime = "captured" if case.runtime == "graph" else "eager"
+    return _Request(case.model, *tokens, case.batch, case.precision, attention, runtime)
 
 
-def _predict(choice: Choice, asked: _Request) -> Prediction:
+def _predict(choice: Choice, asked: _Request, host: HostTime) -> Prediction:
     spec = load_model(asked.model)
     workload = workload_of(
         spec, tokens=asked.visual_tokens, text_tokens=asked.text_tokens, new_tokens=1, batch=asked.batch
     )
     execution = parse_execution(asked.precision, attention=asked.attention, runtime=asked.runtime)
-    return predict(spec, choice, workload, execution)
+    return predict(spec, choice, workload, execution, host=host)
 
 
 def _phase_of(case: PhaseCase, prediction: Prediction) -> PredictedPhase:

@@ -19,6 +19,7 @@ WORK = {
     "element-wise": ("norm", "add", "activation", "rotary"),
     "token selection": ("selection", "merging"),
     "copies": ("embedding", "copy", "kv_write"),
+    "communication": ("communication",),
 }
 _WORK_OF = {kind: work for work, kinds in WORK.items() for kind in kinds}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from perfkit.errors import InvalidValue
 from perfkit.hardware import Peak
 from perfkit.latency import Prediction
 from perfkit.ops import OpCost
@@ -85,7 +86,7 @@ def roofline_view(predictions: Sequence[Prediction]) -> RooflineView:
     """Points and ceilings of predictions.
 
     Raises:
-        InvalidValue: none, several models or executions, or more than a picture can tell apart.
+        InvalidValue: none, several models or executions, more than a picture can tell apart, or ops that GPUs share.
 
     >>> from perfkit.latency import analyze
     >>> view = roofline_view([analyze("v100")])
@@ -102,6 +103,8 @@ def _check(predictions: Sequence[Prediction]) -> None:
     check_several(f"{what} one execution at a time", [p.execution for p in predictions], 1)
     check_several(f"{what} at most {MOST_DEVICES} devices", [p.device.id for p in predictions], MOST_DEVICES)
     check_several(f"{what} at most {MOST_WORKLOADS} workloads", [p.workload for p in predictions], MOST_WORKLOADS)
+    if predictions[0].execution.tp > 1:
+        raise InvalidValue(f"{what} the ceilings of one GPU, above which ops on several would lie: leave out --tp")
 
 
 def _roof(p: Prediction) -> Roof:

@@ -288,7 +288,7 @@ def test_kernels_timed_with_an_emptied_cache_are_not_taken(table: Path, tmp_path
     assert read_calibration(out).fitted_on[0].rows == 16
     only = measured(tmp_path / "cold.json", [], *cold)
     assert refused(only, out=out) == (
-        f"{only}: all its kernels were timed with --flush, one call by itself; "
+        f"{only}: all its kernels were timed with --flush, one call by itself, or are several in one; "
         "`perfkit measure --suite kernels --output kernels.json` times what a fit takes"
     )
 

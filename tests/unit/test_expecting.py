@@ -195,13 +195,13 @@ def test_a_range_is_shared_in_part_and_by_chance_in_part() -> None:
 
 
 def test_what_a_calibration_lacks_is_borrowed_and_said() -> None:
-    h100 = load_device("h100")
-    found = calibration_for(h100)
-    assert found.id == "hopper"
+    card = load_device("l4")
+    found = calibration_for(card)
+    assert found.id == "ada"
     assert found.borrowed["elementwise"] == "cautious"
     assert found.forms["elementwise"] == read_bundled("cautious").forms["elementwise"]
-    assert found.products["tensor"] == read_bundled("hopper").products["tensor"]
-    assert "calibration hopper borrows elementwise from cautious" in notes(prediction("h100"))
+    assert found.products["tensor"] == read_bundled("ada").products["tensor"]
+    assert "calibration ada borrows elementwise from cautious" in notes(prediction("l4"))
 
 
 def test_a_note_names_what_a_prediction_took_alone() -> None:

@@ -42,6 +42,7 @@ def raw_figures(document):
     yield from ((key, memory[key]) for key in ("capacity", "bandwidth", "l2") if key in memory)
     yield from ((key, document[key]) for key in ("sm_count", "tdp", "pcie") if key in document)
     yield from ((f"clock {key}", clock) for key, clock in document.get("clocks", {}).items())
+    yield from ((f"power {key}", power) for key, power in document.get("power", {}).items())
     yield from ((f"links[{i}]", link) for i, link in enumerate(document.get("links", [])))
 
 
@@ -52,6 +53,7 @@ def read_figures(device):
     named |= {"sm_count": device.sm_count, "tdp": device.tdp, "pcie": device.pcie and device.pcie.bandwidth}
     yield from ((key, figure) for key, figure in named.items() if figure)
     yield from ((f"clock {key}", clock) for key, clock in device.clocks.items())
+    yield from ((f"power {key}", power) for key, power in device.power.items())
     yield from ((f"links[{i}]", link.bandwidth) for i, link in enumerate(device.links))
 
 

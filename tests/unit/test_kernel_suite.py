@@ -18,7 +18,7 @@ from perfkit.measuring.counters import Watch
 from perfkit.measuring.kernel_costs import cost_of, timed_ops
 from perfkit.measuring.kernel_forms import form_of
 from perfkit.measuring.kernel_steps import LAUNCHES, MOST_CALLS, MOST_COPIES, count_copies
-from perfkit.measuring.kernels import CONTEXTS, ROWS, kernel_cases, kernel_step, kernel_table
+from perfkit.measuring.kernels import CONTEXTS, ROWS, is_row, kernel_cases, kernel_step, kernel_table
 from perfkit.measuring.measurement import Machine, Measurement, Point, Run
 from perfkit.measuring.protocol import Timing
 from perfkit.models import load_model
@@ -329,3 +329,10 @@ def test_the_table_has_the_columns_of_a_kernel_table() -> None:
         "perfkit 0.1.0,torch 2.13.0+cpu,gemm,bf16,1,4096,11008,,,,,,,,2.0,1",
         "perfkit 0.1.0,torch 2.13.0+cpu,attention_prefill,bf16,,,,2,6,6,4,4,8,1,0.5,1",
     ]
+
+
+def test_what_torch_runs_as_several_kernels_is_no_row_of_a_table() -> None:
+    assert is_row(KernelCase(over_rows("gelu", 4, 8), "fp16"))
+    assert not is_row(KernelCase(over_rows("silu_mul", 4, 8), "fp16"))
+    assert not is_row(KernelCase(over_rows("quick_gelu", 4, 8), "fp16"))
+    assert not is_row(KernelCase(over_rows("gelu", 4, 8), "fp16", flushed=True))

@@ -97,11 +97,12 @@ def test_what_a_machine_measured_is_such_a_table(file: Path) -> None:
     points = tuple(Point(case, "ok", Timing((1.0,), 0, stable=True)) for case in cases)
     file.write_text(kernel_table(Measurement(MACHINE, (), points)).render("csv"))
     table = read_kernels(file)
-    assert (len(table.rows), table.launches) == (len(cases), 1)
+    single = [case for case in cases if case.shape.op not in ("silu_mul", "quick_gelu")]
+    assert (len(table.rows), table.launches) == (len(single), 1)
     for group in table.groups:
         costs = cost_of_shape(group.shape, group.precision)
         for i, place in enumerate(group.places):
-            cost = cost_of(cases[place])
+            cost = cost_of(single[place])
             assert (np.broadcast_to(costs.flops, len(group.places))[i], costs.bytes[i]) == (cost.flops, cost.bytes)
 
 

@@ -139,6 +139,32 @@ def test_launches_of_a_layer_are_those_of_its_module(family: str, attention: str
     assert bytes3 - bytes2 == pytest.approx(moved, rel=0.06)  # weights of norms, biases, the mask itself
 
 
+def static_step(layers: int) -> Dispatched:
+    """A step of Llama on a static cache of TOKENS + 1, as `perfkit measure` captures it."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, StaticCache
+
+    config = AutoConfig.for_model(**config_of("llama", layers))
+    model = AutoModelForCausalLM.from_config(config).to(torch.float16).eval()
+    cache = StaticCache(config=config, max_cache_len=TOKENS + 1)
+    for layer in range(layers):
+        cache.update(*[torch.zeros(BATCH, HEADS, TOKENS, HIDDEN // HEADS, dtype=torch.float16)] * 2, layer)
+    mask = torch.zeros((BATCH, 1, 1, TOKENS + 1), dtype=torch.float16)
+    ids = torch.ones((BATCH, 1), dtype=torch.long)
+    return Dispatched(lambda: model(input_ids=ids, past_key_values=cache, attention_mask=mask, use_cache=True))
+
+
+def captured(layers: int) -> int:
+    spec = read_model(Config(config_of("llama", layers), "llama"))
+    workload = workload_of(spec, batch=BATCH, text_tokens=TOKENS, new_tokens=1)
+    ops = count_ops(spec, workload, parse_execution("fp16"))
+    return sum(int(op.repeat) * len(launches_of(op, "captured")) for op in ops if op.phase == "decode")
+
+
+def test_launches_of_a_captured_layer_are_those_of_its_module_on_a_static_cache() -> None:
+    assert captured(3) - captured(2) == static_step(3).count - static_step(2).count
+
+
 # --- kind by kind
 
 FP16 = Place("prefill", 1, *[Precision.FP16] * 4)
@@ -183,6 +209,15 @@ def test_the_cache_is_concatenated_at_every_step() -> None:
     cache = 9 * 2 * 8 * 2
     assert sizes(fused_attention(DECODE, "attention", shape)) == [2 * cache, 2 * cache, 2 * cache + 2 * 2 * 8 * 2]
     assert sizes(kv_write(DECODE, "kv_write", 1, 16)) == []
+
+
+def test_a_static_cache_is_written_in_place() -> None:
+    shape = AttentionShape(1, 1, 9, 2, 2, 8, cached=True)
+    (attention,) = launches_of(fused_attention(DECODE, "attention", shape), "captured")
+    assert attention.bytes == 2 * 9 * 2 * 8 * 2 + 2 * 2 * 8 * 2  # keys and values; a query in, a row out
+    # Its place: numbered from 0, moved behind the cache, and the length raised; then 16 keys, and 16 values
+    written = launches_of(kv_write(DECODE, "kv_write", 1, 16), "captured")
+    assert [launch.bytes for launch in written] == [0, 0, 0, 2 * 16 * 2, 2 * 16 * 2]
 
 
 def test_eager_scores_are_scaled_masked_and_in_16_bits_narrowed() -> None:

@@ -126,6 +126,8 @@ def test_defaults_are_those_of_the_library(home, monkeypatch):
         "kv": None,
         "attention": "fused",
         "logits": "last",
+        "tp": 1,
+        "pp": 1,
         "runtime": "graph",
         "calibration": None,
     }

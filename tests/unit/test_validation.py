@@ -121,7 +121,7 @@ def test_a_point_that_did_not_fit_stands_without_figures(gpu):
     assert (v.points[0].measured_s, v.points[0].mfu, v.points[0].mbu, v.points[0].roofline_ratio) == (None,) * 4
     assert v.points[0].roofline_s > 0
     assert [fall.case.phase for fall in v.waterfalls] == ["decode"]
-    assert {error.phase: error.points for error in v.errors} == {"decode": 1, "all": 1}
+    assert {error.phase: error.points for error in v.errors} == {"decode, eager": 1, "all": 1}
     assert "OOM" in shown(v)
 
 
@@ -151,7 +151,7 @@ def test_errors_are_means_and_worst_by_phase_and_of_all(gpu):
     slow = Point(PROJECTOR._replace(batch=2), "ok", timing(10.0))
     v = validate([measured(projector(2 * PROJECTOR_S), slow, phase("decode", 32, 0.1))], gpu)
     found = {(error.phase, error.predictor): error for error in v.errors}
-    assert set(found) == {("projector", "roofline"), ("decode", "roofline"), ("all", "roofline")}
+    assert set(found) == {("projector", "roofline"), ("decode, eager", "roofline"), ("all", "roofline")}
     # |1 - 2| / 2 = 0.5 of the first; of the second, whose roofline is twice 251 us less shared weights, nearly 1
     assert found["projector", "roofline"].mape == pytest.approx((0.5 + 1) / 2, abs=1e-4)
     assert found["projector", "roofline"].worst == pytest.approx(1, abs=1e-4)
@@ -314,11 +314,11 @@ def whole(gpu):
 
 def test_the_document_has_the_keys_of_the_contract(whole):
     document = json.loads(json.dumps(reports.document(whole), allow_nan=False))
-    assert list(document) == ["device", "machine", "points", "errors", "waterfall", "speedups", "warnings"]
+    assert list(document) == ["device", "machine", "host", "points", "errors", "waterfall", "speedups", "warnings"]
     assert document["device"] == "round"
     assert document["machine"]["name"] == "A card"
     assert document["points"][0]["phase"] == "vision"
-    assert set(document["errors"]) == {"vision", "projector", "prefill", "decode", "all"}
+    assert set(document["errors"]) == {"vision", "projector", "prefill", "decode, eager", "decode, graph", "all"}
     assert set(document["errors"]["all"]["roofline"]) == {"points", "mape", "worst"}
     assert len(document["waterfall"]) == len(document["points"]) == 9
     requests = [s for s in document["speedups"] if s["what"] == "request"]

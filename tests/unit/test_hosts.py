@@ -1,0 +1,31 @@
+"""What a measured host takes for a launch."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.kernel_shapes import gemm
+from perfkit.kernels.host import HostTime
+from perfkit.measuring.cases import KernelCase, PhaseCase
+from perfkit.measuring.measurement import Point
+from perfkit.validation.hosts import LEAST, host_of
+
+DECODE = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa")
+
+
+def timed(host_ms: float) -> Point:
+    return Point(DECODE, "ok", launches=1000, host_s=host_ms * 1e-3)
+
+
+def test_the_median_stands_for_a_host_and_nine_of_ten_phases_are_its_range() -> None:
+    # 40 phases of 1, 2, ... 40 us a launch: two of them at each end are left out
+    assert host_of(map(timed, range(1, 41))) == pytest.approx(HostTime(20.5e-6, 3e-6, 38e-6))
+
+
+def test_graphs_short_calls_and_phases_without_a_host_tell_nothing() -> None:
+    told = [timed(10)] * (LEAST - 1)
+    graph = Point(DECODE._replace(runtime="graph"), "ok", launches=1, host_s=1e-5)
+    silent = [graph, Point(DECODE, "ok", launches=1000), Point(DECODE, "ok", host_s=1.0)]
+    kernel = Point(KernelCase(gemm(1, 512, 512), "fp16"), "ok", launches=1, host_s=1.0)
+    assert host_of([*told, *silent, kernel]) is None
+    assert host_of([*told, *silent, timed(10)]) == pytest.approx(HostTime(1e-5, 1e-5, 1e-5))
