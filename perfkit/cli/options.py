@@ -10,11 +10,13 @@ from click.core import ParameterSource
 
 from perfkit.errors import InvalidValue
 from perfkit.models import DEFAULT_MODEL
+from perfkit.sweeping.ranges import parse_counts
 from perfkit.tables import FORMATS
 from perfkit.units import (
     COMPUTE_PRECISIONS,
     LONGEST_SHOWN,
     STORAGE_PRECISIONS,
+    Precision,
     parse_choice,
     parse_count,
     parse_positive,
@@ -25,7 +27,7 @@ from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKE
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
     """A value read by one of perfkit's parsers, whose errors name the option."""
 
     def __init__(self, name: str, parse: Callable[[str, str], Any]) -> None:
@@ -37,6 +39,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text; a default is one already."""
         option = param.opts[0] if param else self.name
         return self._parse(option, value) if isinstance(value, str) else value
 
@@ -52,18 +55,25 @@ def _share(option: str, text: str) -> float:
     return number
 
 
-COUNT = _Parsed("N", parse_count)
-COUNT_OR_ZERO = _Parsed("N", lambda option, text: parse_count(option, text, minimum=0))
+COUNT = Parsed("N", parse_count)
+COUNT_OR_ZERO = Parsed("N", lambda option, text: parse_count(option, text, minimum=0))
 
 
-COUNTS = _Parsed("N,...", lambda option, text: tuple(parse_count(option, part) for part in text.split(",")))
-COUNTS_OR_ZERO = _Parsed(
-    "N,...", lambda option, text: tuple(parse_count(option, p, minimum=0) for p in text.split(","))
-)
-NAMES = _Parsed("NAME,...", lambda _, text: tuple(text.split(",")))
-SECONDS = _Parsed("S", parse_positive)
-RATIO = _Parsed("R", _share)
-PERCENT = _Parsed("%", lambda option, text: parse_positive(option, text) / 100)
+COUNTS = Parsed("N,...", lambda option, text: tuple(parse_count(option, part) for part in text.split(",")))
+COUNTS_OR_ZERO = Parsed("N,...", lambda option, text: tuple(parse_count(option, p, minimum=0) for p in text.split(",")))
+NAMES = Parsed("NAME,...", lambda _, text: tuple(text.split(",")))
+SECONDS = Parsed("S", parse_positive)
+RATIO = Parsed("R", _share)
+PERCENT = Parsed("%", lambda option, text: parse_positive(option, text) / 100)
+
+
+_RANGE = Parsed("N,A:B:STEP", parse_counts)
+_RANGE_OR_ZERO = Parsed("N,A:B:STEP", lambda option, text: parse_counts(option, text, minimum=0))
+
+
+def axis(name: str, text: str, *, zero: bool = False) -> Callable[[Command], Command]:
+    """An option of counts: by commas, by repetition, as ranges; `zero`: from 0."""
+    return click.option(name, type=_RANGE_OR_ZERO if zero else _RANGE, multiple=True, help=text)
 
 
 def flat(given: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -71,13 +81,27 @@ def flat(given: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(value for values in given for value in values))
 
 
-def choice(allowed: tuple[str, ...]) -> _Parsed:
+def choice(allowed: tuple[str, ...]) -> Parsed:
     """Type of an option that takes one of some words."""
-    return _Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
+    return Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
 
 
-COMPUTE = _Parsed("P", lambda option, text: parse_precision(text, COMPUTE_PRECISIONS, option).value)
-STORAGE = _Parsed("P", lambda option, text: parse_precision(text, STORAGE_PRECISIONS, option).value)
+def choices(allowed: tuple[str, ...]) -> Parsed:
+    """Type of an option that takes several of some words."""
+    return Parsed(
+        "NAME,...", lambda option, text: tuple(parse_choice(option, part, allowed) for part in text.split(","))
+    )
+
+
+def _formats(allowed: Iterable[Precision]) -> Parsed:
+    return Parsed(
+        "P,...", lambda option, text: tuple(parse_precision(p, allowed, option).value for p in text.split(","))
+    )
+
+
+COMPUTE = Parsed("P", lambda option, text: parse_precision(text, COMPUTE_PRECISIONS, option).value)
+STORAGE = Parsed("P", lambda option, text: parse_precision(text, STORAGE_PRECISIONS, option).value)
+COMPUTES, STORAGES = _formats(COMPUTE_PRECISIONS), _formats(STORAGE_PRECISIONS)
 
 
 def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -137,6 +161,10 @@ attention = click.option(
     help="fused: scores stay on the chip; eager: they pass through memory.",
 )
 
+parallel = _chain(
+    click.option("--tp", type=COUNT, default=1, show_default=True, help="GPUs that share every layer."),
+    click.option("--pp", type=COUNT, default=1, show_default=True, help="Stages of such GPUs that share the layers."),
+)
 expected = _chain(
     click.option(
         "--runtime",
@@ -144,7 +172,7 @@ expected = _chain(
         default="graph",
         show_default=True,
         help="Of expected times. graph: one fused kernel an op, no launch gaps; eager: the kernels of Hugging Face's "
-        "eager code, launched one by one.",
+        "eager code, launched one by one; captured: these over a static cache in a CUDA graph, no gaps.",
     ),
     click.option("--calibration", metavar="FILE", help="Of expected times, instead of the device's own."),
 )
@@ -186,6 +214,7 @@ execution = _chain(
     click.option("--activations", type=COMPUTE, help="Activations, and attention's products."),
     click.option("--kv", type=STORAGE, help="How the cache is stored; also int4, fp4."),
     attention,
+    parallel,
     expected,
 )
 
