@@ -26,6 +26,7 @@ bench:
 	$(PYTHON) -m benchmarks.start
 	$(PYTHON) -m benchmarks.analysis
 	$(PYTHON) -m benchmarks.kernels
+	$(PYTHON) -m benchmarks.sweep
 	$(PYTHON) -m benchmarks.reducers
 	$(PYTHON) -m benchmarks.reduced_llava
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from perfkit.measuring.campaign import measure
     from perfkit.papers.reproducing import reproduce
     from perfkit.pictures.running import reduce_pictures
+    from perfkit.planning.planner import plan
     from perfkit.reports import report
+    from perfkit.sweeping.running import sweep
     from perfkit.totals.counted import count
     from perfkit.validation.judging import validate
 
@@ -28,9 +30,11 @@ _HOMES = {
     "calibrate": "calibration.calibrating",
     "count": "totals.counted",
     "measure": "measuring.campaign",
+    "plan": "planning.planner",
     "reduce_pictures": "pictures.running",
     "report": "reports",
     "reproduce": "papers.reproducing",
+    "sweep": "sweeping.running",
     "validate": "validation.judging",
 }
 
@@ -40,9 +44,11 @@ __all__ = [
     "calibrate",
     "count",
     "measure",
+    "plan",
     "reduce_pictures",
     "report",
     "reproduce",
+    "sweep",
     "validate",
 ]
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from perfkit.documents import Section, read_yaml
-from perfkit.hardware import specs_folder
+from perfkit.hardware import aliases, device_ids, specs_folder
+
+ON_DEMAND = "on-demand"
 
 
 class Price(NamedTuple):
@@ -20,6 +24,19 @@ class Price(NamedTuple):
     date: str
     source: str
     note: str | None = None
+
+
+class HourlyPrice(NamedTuple):
+    """What an hour of one GPU costs: the median of what providers list, of ranges the middle; the lowest and highest.
+
+    `listings`: how many it is the median of; `newest`: the day of the last one.
+    """
+
+    usd_per_hour: float
+    low_usd_per_hour: float
+    high_usd_per_hour: float
+    listings: int
+    newest: str
 
 
 def read_prices(path: Path | None = None) -> tuple[Price, ...]:
@@ -50,3 +67,35 @@ def _price(section: Section) -> Price:
     )
     section.finish()
     return price
+
+
+def newest(prices: Iterable[Price]) -> list[Price]:
+    """The last listing of each provider and kind, the cheapest first."""
+    found = {(price.provider, price.kind, price.note): price for price in sorted(prices, key=lambda p: p.date)}
+    return sorted(found.values(), key=lambda price: price.low_usd_per_hour)
+
+
+def hourly_price(prices: Iterable[Price], gpu: str, kind: str = ON_DEMAND) -> HourlyPrice | None:
+    """Price of a device by its id among listings of one kind; None where nobody lists it.
+
+    >>> row = Price("b", "A", "on-demand", 2.0, 2.0, "2026-01-01", "list")
+    >>> other = Price("b", "B", "on-demand", 1.0, 2.0, "2026-02-01", "list")
+    >>> hourly_price([row, other], "b")  # median of 2 and (1 + 2) / 2
+    HourlyPrice(usd_per_hour=1.75, low_usd_per_hour=1.0, high_usd_per_hour=2.0, listings=2, newest='2026-02-01')
+    """
+    found = newest(price for price in prices if price.gpu == gpu and price.kind == kind)
+    if not found:
+        return None
+    return HourlyPrice(
+        usd_per_hour=median((price.low_usd_per_hour + price.high_usd_per_hour) / 2 for price in found),
+        low_usd_per_hour=found[0].low_usd_per_hour,
+        high_usd_per_hour=max(price.high_usd_per_hour for price in found),
+        listings=len(found),
+        newest=max(price.date for price in found),
+    )
+
+
+def unknown_gpus(prices: Iterable[Price]) -> list[str]:
+    """Names in a file of prices that are no device's id, each once."""
+    known = {*device_ids(), *aliases()}
+    return list(dict.fromkeys(price.gpu for price in prices if price.gpu not in known))

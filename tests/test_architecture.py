@@ -60,6 +60,7 @@ ROOMS = {
     "pandas": {"tables"},
     "numpy": set(LEVEL),
     "scipy": {"calibration"},
+    "pyarrow": {"sweeping"},
 }
 
 

@@ -17,10 +17,12 @@ COMMANDS = (
     "kernels",
     "measure",
     "models",
+    "plan",
     "plot",
     "reduce",
     "reproduce",
     "roofline",
+    "sweep",
     "table",
     "validate",
 )

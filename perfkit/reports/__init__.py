@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from perfkit.models.spec import ModelSpec
     from perfkit.papers.reproducing import Reproduction
     from perfkit.pictures.results import ReducedPictures
+    from perfkit.planning.planner import Planned
+    from perfkit.sweeping.running import Sweep
     from perfkit.tables.paper import PaperTable
     from perfkit.totals.comparing import Comparison
     from perfkit.totals.counted import Count
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
         | CalibrationRun
         | Reproduction
         | CostTable
+        | Sweep
+        | Planned
         | Trace
         | RooflineView
         | TokensView
@@ -75,6 +79,8 @@ _MODULES = {
     "CalibrationRun": "calibration_run",
     "Reproduction": "reproduction",
     "CostTable": "cost_tables",
+    "Sweep": "sweep",
+    "Planned": "planned",
     "Trace": "traces",
     "RooflineView": "roofline_view",
     "TokensView": "tokens_view",

@@ -7,7 +7,7 @@ from typing import Any
 
 from perfkit.errors import UnsupportedPrecision
 from perfkit.hardware import Device, Figure, Link, aliases
-from perfkit.prices import Price, read_prices
+from perfkit.prices import Price, newest, read_prices
 from perfkit.tables import Column, Table
 from perfkit.units import COMPUTE_PRECISIONS, Precision
 
@@ -78,7 +78,7 @@ def _one(device: Device) -> list[Table]:
     rows = tuple(tuple(row[i] for i in shown) for row in _figure_rows(device, {}))
     columns = tuple(_FIGURES[i] for i in shown)
     tables = [Table(columns, rows, title=title, notes=(*sources, *device.notes))]
-    prices = _newest(_listed_prices(device))
+    prices = newest(_listed_prices(device))
     return [*tables, _prices(prices)] if prices else tables
 
 
@@ -97,12 +97,6 @@ def _figure_rows(device: Device, sources: Mapping[str, str]) -> tuple[tuple[Any,
         )
         for name, unit, figure in _figures(device)
     )
-
-
-def _newest(prices: Sequence[Price]) -> list[Price]:
-    """The last listing of each provider and kind."""
-    newest = {(price.provider, price.kind, price.note): price for price in sorted(prices, key=lambda p: p.date)}
-    return sorted(newest.values(), key=lambda price: price.low_usd_per_hour)
 
 
 def _prices(prices: Sequence[Price]) -> Table:
@@ -134,6 +128,7 @@ def _figures(device: Device) -> Iterator[tuple[str, str, Figure]]:
     yield from ((f"bandwidth of one-row {p} products", "B/s", figure) for p, figure in device.gemv.items())
     named = (("L2", "B", device.l2), ("SMs", "", device.sm_count), ("TDP", "W", device.tdp))
     yield from ((name, unit, figure) for name, unit, figure in named if figure)
+    yield from ((f"power drawn in {name}", "W", figure) for name, figure in device.power.items())
     yield from ((f"{name} clock", "Hz", figure) for name, figure in device.clocks.items())
     links = (*device.links, device.pcie) if device.pcie else device.links
     yield from ((f"{link.name}, each direction", "B/s", link.bandwidth) for link in links)

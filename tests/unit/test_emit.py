@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from perfkit.cli import main
 from perfkit.errors import MachineError
-from perfkit.files import write_whole
+from perfkit.files import open_whole, write_whole
 from perfkit.tables import FORMATS
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +127,21 @@ def test_a_folder_without_the_right_to_write_is_an_error(tmp_path, monkeypatch):
     assert path.read_text() == OLD
 
 
+def write_half(path):
+    with open_whole(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+
+def test_a_file_that_is_not_written_to_its_end_is_not_there(tmp_path):
+    (tmp_path / "old.txt").write_text(OLD)
+    for name in ("old.txt", "new.txt"):
+        with pytest.raises(KeyboardInterrupt):
+            write_half(tmp_path / name)
+    assert names(tmp_path) == ["old.txt"]
+    assert (tmp_path / "old.txt").read_text() == OLD
+
+
 FULL = OSError(28, "No space left on device")
 
 
@@ -142,8 +157,8 @@ class FullFile:
     def __exit__(self, *_):
         os.close(self.handle)
 
-    def write(self, text):
-        os.write(self.handle, text[: len(text) // 2].encode())
+    def write(self, content):
+        os.write(self.handle, content[: len(content) // 2])
         raise FULL
 
 
