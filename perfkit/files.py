@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import IO
 
@@ -58,6 +59,39 @@ def open_whole(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Keep other runs away from a file by a lock beside it, which the system drops however this run ends.
+
+    What a run left that was killed as it wrote is removed.
+
+    Raises:
+        MachineError: another run has it, its folder is not there or not to be written, or filelock is not installed.
+    """
+    try:
+        from filelock import FileLock, Timeout
+    except ImportError:
+        raise MachineError(f"{path} is locked while it is made, by filelock: pip install filelock") from None
+
+    if not path.parent.is_dir():
+        raise MachineError(f"cannot write {path}: no such folder {path.parent}")
+    target = path.resolve()  # a link and its target are one file
+    lock = FileLock(target.parent / f".{target.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise MachineError(f"{path} is being written by another run: wait for it, or name another file") from None
+    except OSError as error:
+        raise MachineError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        for left in target.parent.glob(f".{escape(target.name)}.*{UNFINISHED}"):
+            left.unlink()
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: a run that waits for it looks again
+        lock.release()
 
 
 def _umask() -> int:

@@ -48,10 +48,11 @@ _SEVERAL = ("precision", "weights", "activations", "kv", "attention")  # each ma
 @click.option("--runtime", type=options.choice(RUNTIMES), help="Of expected times; default: graph.")
 @click.option("--calibration", metavar="FILE", help="Of expected times, instead of each device's own.")
 @click.option("--output", type=click.Path(), metavar="FILE", help="A .csv or .parquet, written whole or not at all.")
+@click.option("--dask", metavar="ADDRESS", help="Of a Dask scheduler, as tcp://HOST:8786: its workers make the rows.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--format", "form", type=options.choice(FORMATS), help="Of rows that are printed; default: table.")
 @options.verbose
-def command(form: str | None, output: str | None, resume: bool, **asked: Any) -> None:
+def command(form: str | None, output: str | None, dask: str | None, resume: bool, **asked: Any) -> None:
     """Predict a grid: GPUs x models x formats x tokens x batch ..., a row a point.
 
     Options take several values, by commas, by repetition, and counts as ranges start:stop:step, the stop included.
@@ -61,14 +62,15 @@ def command(form: str | None, output: str | None, resume: bool, **asked: Any) ->
     Examples:
       perfkit sweep --gpu v100 --gpu h100 --tokens 0:576:144 --batch 1,8
       perfkit sweep --gpu a100 --tokens 32,144,576 --batch 1:64 --precision fp16,int8 --output grid.csv
+      perfkit sweep --gpu a100 --batch 1:64 --text-tokens 1:4000 --output grid.parquet --dask tcp://head:8786
     """
     from perfkit.sweeping.running import run
 
     request = _request(asked)
-    _check(request, form, output, resume=resume)
+    _check(request, form, output, dask, resume=resume)
     progress = Progress("sweeping", lines=False)
     try:
-        found = run(request, None if output is None else Path(output), resume=resume, progress=progress)
+        found = run(request, None if output is None else Path(output), resume=resume, dask=dask, progress=progress)
     except KeyboardInterrupt:
         done = f"{max(0, progress.begun - 1)} of the {progress.total} parts that were left are written and kept"
         raise MachineError(f"interrupted: {done}; --resume goes on with the rest") from None
@@ -92,11 +94,13 @@ def _request(asked: dict[str, Any]) -> SweepRequest:
     return SweepRequest(**{name: value for name, value in given.items() if value not in ((), None)})
 
 
-def _check(request: SweepRequest, form: str | None, output: str | None, *, resume: bool) -> None:
+def _check(request: SweepRequest, form: str | None, output: str | None, dask: str | None, *, resume: bool) -> None:
     if output is not None and form is not None:
         raise InvalidValue("--output says by its ending how rows are written: leave out --format")
     if output is None and resume:
         raise InvalidValue("--resume goes on with a file: name it by --output")
+    if output is None and dask is not None:
+        raise InvalidValue("--dask makes the parts of a file: name it by --output")
     if output is None and request.points > SHOWN_ROWS:
         raise InvalidValue(
             f"{request.points} rows are too many to print: at most {SHOWN_ROWS}; "

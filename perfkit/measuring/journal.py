@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
 
 from perfkit.errors import InvalidSpec, MachineError
-from perfkit.files import UNFINISHED, write_whole
+from perfkit.files import claimed, write_whole
 from perfkit.measuring.cases import Case
 from perfkit.measuring.measurement import Machine, Measurement, Point, Run
 from perfkit.measuring.schema import line_of, read_measurement, text_of
@@ -60,7 +59,7 @@ def open_journal(path: Path, machine: Machine, run: Run, *, resume: bool) -> Ite
         MachineError: another run holds it, it stands already, it is of another machine, or cannot be written.
         InvalidSpec: with `resume`, a file that is no measurement.
     """
-    with _claimed(path):
+    with claimed(path):
         runs, points = _standing(path, machine) if resume else _nothing(path)
         yield Journal(path, machine, (*runs, run), points)
 
@@ -87,26 +86,3 @@ def _differences(old: Machine, new: Machine) -> str:
     for library in dict.fromkeys((*old.libraries, *new.libraries)):
         pairs[library] = (old.libraries.get(library, "none"), new.libraries.get(library, "none"))
     return ", ".join(f"{what}: {before}, now {now}" for what, (before, now) in pairs.items() if before != now)
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    if not path.parent.is_dir():
-        raise MachineError(f"cannot write {path}: no such folder {path.parent}")
-    target = path.resolve()  # a link and its target are one file
-    lock = FileLock(target.parent / f".{target.name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise MachineError(f"{path} is being written by another run: wait for it, or name another file") from None
-    except OSError as error:
-        raise MachineError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        for left in target.parent.glob(f".{escape(target.name)}.*{UNFINISHED}"):  # of a run that was killed as it wrote
-            left.unlink()
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: a run that waits for it looks again
-        lock.release()

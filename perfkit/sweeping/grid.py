@@ -74,6 +74,10 @@ class Grid:
     left_out: tuple[str, ...]
     calibration: Calibration | None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ranges travel, not the arrays that are made of them."""
+        return _unpickled, (self.request, self.cells, self.left_out, self.calibration)
+
     @property
     def points(self) -> int:
         """Rows."""
@@ -132,13 +136,23 @@ def grid_of(request: SweepRequest) -> Grid:
     >>> grid.points, [box.shape for box in grid.boxes(0, grid.points, most=100)]  # 3 * 64
     (192, [(64,), (64,), (64,)])
     """
-    axes = {name: values_of(counts) for name in COUNTS if (counts := getattr(request, name))}
+    axes = _axes(request)
     cells, left_out = _cells(request, axes)
     calibration = None if request.calibration is None else read_calibration(Path(request.calibration))
     if calibration is not None:
         for device in dict.fromkeys(cell.choice.device for cell in cells):
             calibration.check_device(device)
     return Grid(request, cells, axes, left_out, calibration)
+
+
+def _axes(request: SweepRequest) -> dict[str, Any]:
+    return {name: values_of(counts) for name in COUNTS if (counts := getattr(request, name))}
+
+
+def _unpickled(
+    request: SweepRequest, cells: tuple[Cell, ...], left_out: tuple[str, ...], calibration: Calibration | None
+) -> Grid:
+    return Grid(request, cells, _axes(request), left_out, calibration)
 
 
 def _cells(request: SweepRequest, axes: dict[str, Any]) -> tuple[tuple[Cell, ...], tuple[str, ...]]:

@@ -14,6 +14,11 @@ from perfkit.sweeping.grid import Grid
 PART_POINTS = 2**18  # about 60 MB of columns, which bounds the memory of a sweep, and a row group of Parquet
 
 
+def encode(grid: Grid, start: int, stop: int, ending: str) -> bytes:
+    """Rows `start` to `stop` of a grid, as a part of a file of this form."""
+    return form_of(ending).encode(columns_of(grid, start, stop))
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Rows `start` to `stop` of a grid, for a file in `folder`; it can be pickled, and written anywhere.
@@ -38,13 +43,16 @@ class Part:
         """How the file's name begins."""
         return f"{self.number:06d}-"
 
-    def write(self) -> Path:
-        """Predict the rows and write them, whole or not at all.
+    def encode(self) -> bytes:
+        """Predict the rows: the content of the file."""
+        return encode(self.grid, self.start, self.stop, self.ending)
+
+    def keep(self, content: bytes) -> Path:
+        """Write the file, whole or not at all.
 
         Raises:
-            MachineError: they cannot be written.
+            MachineError: it cannot be written.
         """
-        content = form_of(self.ending).encode(columns_of(self.grid, self.start, self.stop))
         path = self.folder / f"{self.prefix}{crc32(content):08x}{self.ending}"
         write_whole(path, content)
         return path

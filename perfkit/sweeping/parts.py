@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from glob import escape
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,9 +36,8 @@ def claim(grid: Grid, output: Path, *, resume: bool) -> tuple[Part, ...]:
     folder, manifest = folder_of(output), _manifest(grid)
     if folder.is_dir() and any(folder.iterdir()):
         _check_standing(folder, manifest, resume=resume)
-        # Of a run that was killed as it wrote a part, or joined them.
-        for left in (*folder.glob(f".*{UNFINISHED}"), *output.parent.glob(f".{escape(output.name)}.*{UNFINISHED}")):
-            left.unlink(missing_ok=True)
+        for left in folder.glob(f".*{UNFINISHED}"):  # of a run that was killed as it wrote a part
+            left.unlink()
     else:
         _make(folder, output)
         write_whole(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
@@ -77,14 +75,20 @@ def _check_standing(folder: Path, manifest: dict[str, str | int], *, resume: boo
 
 def _manifest(grid: Grid) -> dict[str, str | int]:
     """What parts must agree in: the request, and what its names mean now."""
+    points = {"points": grid.points, "part_points": PART_POINTS}
+    return {"perfkit": __version__, "grid": digest_of(grid), **points}
+
+
+def digest_of(grid: Grid) -> str:
+    """Short text that differs between grids whose rows may differ, and between versions of perfkit."""
     specs = dict.fromkeys(cell.spec for cell in grid.cells)
     devices = dict.fromkeys(cell.choice.device for cell in grid.cells)
     expected = grid.request.basis == "expected"
     calibrations = [grid.calibration or calibration_for(device) for device in devices if expected]
     digest = sha256()
-    for thing in (grid.request, *specs, *devices, *calibrations):
+    for thing in (__version__, grid.request, *specs, *devices, *calibrations):
         digest.update(repr(thing).encode())
-    return {"perfkit": __version__, "grid": digest.hexdigest(), "points": grid.points, "part_points": PART_POINTS}
+    return digest.hexdigest()
 
 
 def join(parts: Sequence[Part], files: Sequence[Path], output: Path) -> None:

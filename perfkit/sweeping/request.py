@@ -18,6 +18,7 @@ BASES: tuple[Basis, ...] = ("roofline", "expected")
 MAXIMUM_POINTS = 10**9
 # What a point takes, written to a file, on one core, in a grid whose axes are long; `benchmarks/sweep.py` measures it.
 SECONDS_A_POINT = {"roofline": 2e-6, "expected": 1e-5}
+SECONDS_A_CELL = {"roofline": 1e-3, "expected": 4e-3}  # and a model on a GPU in some formats, however few its counts
 BYTES_A_POINT = {"roofline": 30, "expected": 60}
 
 ONE: Counts = (range(1, 2),)
@@ -85,7 +86,8 @@ class SweepRequest:
     @property
     def seconds(self) -> float:
         """About how long one core takes for it."""
-        return self.points * SECONDS_A_POINT[self.basis]
+        cells = math.prod(self.lengths[name] for name in (*TEXTS, *DEGREES))
+        return self.points * SECONDS_A_POINT[self.basis] + cells * SECONDS_A_CELL[self.basis]
 
     @property
     def bytes(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from perfkit.errors import InvalidValue
+from perfkit.files import claimed
 from perfkit.models import DEFAULT_MODEL
 from perfkit.sweeping.columns import columns_of
 from perfkit.sweeping.formats import check_form, plain
@@ -23,6 +24,7 @@ KEPT_POINTS = 10**6  # at most so many in memory, some 250 MB
 
 # Goes through the parts that are left, and may show where it is: a click progress bar, for one.
 Progress: TypeAlias = Callable[[list[Part]], AbstractContextManager[Iterable[Part]]]
+Make: TypeAlias = Callable[[Sequence[Part]], Iterable[tuple[Part, bytes]]]
 Names: TypeAlias = str | Sequence[str]
 Numbers: TypeAlias = str | int | range | Iterable[int]
 
@@ -63,20 +65,23 @@ def sweep(
     calibration: str | Path | None = None,
     output: str | Path | None = None,
     resume: bool = False,
+    dask: str | None = None,
     progress: Progress = nullcontext,
 ) -> Sweep:
     """Predict every point of a grid; the arguments are the options of `perfkit sweep`, each one value or several.
 
     Every row is what `perfkit.analyze` gives of its point. `output`: a .csv or .parquet, written whole or not at all;
     parts are kept beside it until then, and `resume` goes on with them. Without it rows are kept in memory.
+    `dask`: address of the scheduler of a Dask cluster, whose workers make the parts: the same file.
 
     Raises:
         UnknownName: no such GPU, model, precision, attention, basis or runtime.
         InvalidValue: counts out of range, more visual tokens than a model makes, an output of another form, too many
-            points (10^9 in a file, 10^6 in memory).
+            points (10^9 in a file, 10^6 in memory), `dask` without an output.
         UnsupportedPrecision: no GPU has an engine for any of the formats.
         InvalidSpec: a YAML or config.json that is none; with `resume`, parts of another grid.
-        MachineError: pyarrow is missing, parts of an earlier run stand, or a file cannot be written.
+        MachineError: pyarrow, filelock or dask is missing, parts of an earlier run stand, another run writes the same
+            file, a file cannot be written, or the cluster is not there, not the same, or lost.
 
     >>> found = sweep("v100", tokens=(576, 32), batch=range(1, 5))
     >>> found.points, found.columns["batch"].tolist()
@@ -103,19 +108,28 @@ def sweep(
         runtime=runtime,
         calibration=None if calibration is None else str(calibration),
     )
-    return run(request, None if output is None else Path(output), resume=resume, progress=progress)
+    return run(request, None if output is None else Path(output), resume=resume, dask=dask, progress=progress)
 
 
 def run(
-    request: SweepRequest, output: Path | None = None, *, resume: bool = False, progress: Progress = nullcontext
+    request: SweepRequest,
+    output: Path | None = None,
+    *,
+    resume: bool = False,
+    dask: str | None = None,
+    progress: Progress = nullcontext,
 ) -> Sweep:
     """A sweep from its request; the rest is as of `sweep`."""
     if output is not None:
         check_form(output)
+    elif dask is not None:
+        raise InvalidValue("dask makes the parts of a file: name an output")
     grid = grid_of(request)
     if output is None:
         return _kept(grid)
-    _write(grid, output, resume=resume, progress=progress)
+    # The cluster first: one that is not there must leave nothing behind.
+    with _makers(dask) as make, claimed(output):
+        _write(grid, output, make, resume=resume, progress=progress)
     return Sweep(request, grid.points, grid.left_out, {}, output)
 
 
@@ -131,10 +145,20 @@ def _kept(grid: Grid) -> Sweep:
     return Sweep(grid.request, grid.points, grid.left_out, columns)
 
 
-def _write(grid: Grid, output: Path, *, resume: bool, progress: Progress) -> None:
+def _makers(dask: str | None) -> AbstractContextManager[Make]:
+    """This process, or a cluster."""
+    if dask is None:
+        return nullcontext(lambda parts: ((part, part.encode()) for part in parts))
+    from perfkit.sweeping.cluster import open_cluster
+
+    return open_cluster(dask)
+
+
+def _write(grid: Grid, output: Path, make: Make, *, resume: bool, progress: Progress) -> None:
     parts = claim(grid, output, resume=resume)
     files = {part.number: part.standing() for part in parts} if resume else {}
-    with progress([part for part in parts if files.get(part.number) is None]) as left:
-        for part in left:
-            files[part.number] = part.write()
+    left = [part for part in parts if files.get(part.number) is None]
+    with progress(left) as shown:
+        for _, (part, content) in zip(shown, make(left), strict=True):  # a cluster finishes them in any order
+            files[part.number] = part.keep(content)
     join(parts, [file for part in parts if (file := files[part.number])], output)

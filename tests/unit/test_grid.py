@@ -201,6 +201,15 @@ def test_a_grid_that_is_too_large_is_refused_with_an_estimate_before_any_work() 
     assert SweepRequest(("v100",), batch=counts("1:1000"), text_tokens=counts("1:1000000")).points == MAXIMUM_POINTS
 
 
+def test_cells_count_in_the_estimate() -> None:
+    # 40 000 cells of 25 000 points and one more batch: 1.00004e9 points at 2 us, and 40 000 cells at 1 ms.
+    with pytest.raises(InvalidValue, match=r"the grid has 1e\+09 points, about 34 minutes of work"):
+        SweepRequest(("v100",), tp=counts("1:200"), pp=counts("1:200"), batch=counts("1:25001"))
+    # 10^9 cells and one more degree, of a point each: nearly all of it is the cells, 10^6 s.
+    with pytest.raises(InvalidValue, match=r"the grid has 1e\+09 points, about 12 days of work"):
+        SweepRequest(("v100",), tp=counts("1:100001"), pp=counts("1:10000"))
+
+
 def test_a_calibration_of_another_device_is_refused() -> None:
     assert "v100-sxm2-32gb" in calibration_ids()
     path = "hardware_specs/calibrations/v100-sxm2-32gb.yaml"

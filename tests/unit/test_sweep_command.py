@@ -114,15 +114,15 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(parts_room, "PART_POINTS", 100)
     asked: list[Any] = ["--gpu", "v100", "--batch", "1:600", "--output", tmp_path / "grid.csv"]
     with monkeypatch.context() as patched:
-        write, calls = parts_room.Part.write, []
+        encode, calls = parts_room.Part.encode, []
 
-        def some(part: Any) -> Path:
+        def some(part: Any) -> bytes:
             calls.append(part)
             if len(calls) == 3:
                 raise KeyboardInterrupt
-            return write(part)
+            return encode(part)
 
-        patched.setattr(parts_room.Part, "write", some)
+        patched.setattr(parts_room.Part, "encode", some)
         line = refused(*asked)
     assert line == "interrupted: 2 of the 6 parts that were left are written and kept; --resume goes on with the rest"
     assert refused(*asked).startswith("parts of an earlier run stand in")
@@ -143,6 +143,7 @@ def test_an_interruption_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.M
         (["--attention", "fused,flash"], "unknown --attention 'flash'; allowed: eager, fused"),
         (["--basis", "guess"], "unknown --basis 'guess'; allowed: expected, roofline"),
         (["--runtime", "eager"], "runtime is of expected times"),
+        (["--dask", "tcp://127.0.0.1:8786"], "--dask makes the parts of a file: name it by --output"),
         (["--resume"], "--resume goes on with a file: name it by --output"),
         (["--batch", "1:501"], "501 rows are too many to print: at most 500; name a file: --output FILE.csv or"),
         (["--batch", "1:1000000", "--text-tokens", "1:1000000"], "the grid has 1e+12 points, about 23 days of work"),
@@ -158,7 +159,7 @@ def test_what_cannot_be_is_one_line(asked: list[str], message: str) -> None:
     ("asked", "message"),
     [
         (["--output", "grid.json"], "the output of a sweep ends in .csv or .parquet, not in '.json'"),
-        (["--output", "none/grid.csv"], "cannot write none/grid.csv: No such file or directory; nothing was written"),
+        (["--output", "none/grid.csv"], "cannot write none/grid.csv: no such folder none"),
         (["--output", "grid.csv", "--format", "csv"], "--output says by its ending how rows are written"),
         (["--output", "grid.csv", "--tokens", "577"], "577 visual tokens"),
     ],

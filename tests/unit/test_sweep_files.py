@@ -195,6 +195,35 @@ def test_parts_of_an_earlier_run_are_not_taken_unasked(tmp_path: Path) -> None:
     assert finish(output) == [2, 3, 4, 5]
 
 
+def test_two_runs_of_one_output_are_refused(tmp_path: Path) -> None:
+    output = tmp_path / "grid.csv"
+
+    @contextmanager
+    def progress(parts: list[Part]) -> Iterator[list[Part]]:
+        for resume in (False, True):
+            with pytest.raises(MachineError, match=r"grid\.csv is being written by another run: wait for it, or name"):
+                sweep(output, resume=resume)
+        sweep(tmp_path / "other.csv")  # which is nobody's
+        yield parts
+
+    sweep(output, progress=progress)
+    assert output.read_bytes() == (tmp_path / "other.csv").read_bytes()
+    assert names(tmp_path) == ["grid.csv", "other.csv"]
+
+
+def test_a_lock_that_was_left_by_a_run_that_was_killed_locks_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".grid.csv.lock").touch()
+    sweep(tmp_path / "grid.csv")
+    assert names(tmp_path) == ["grid.csv"]
+
+
+def test_a_file_without_filelock_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "filelock", None)
+    with pytest.raises(MachineError, match=r"by filelock: pip install filelock$"):
+        sweep(tmp_path / "grid.csv")
+    assert names(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "changed",
     [{"batch": range(1, 7)}, {"text_tokens": range(11, 21)}, {"basis": "expected"}, {"precision": "int8"}],
@@ -257,7 +286,7 @@ def test_a_part_is_a_piece_of_work_that_can_be_sent(tmp_path: Path) -> None:
     output = tmp_path / "grid.csv"
     perfkit.sweep("v100", **ASKED, output=output, progress=progress)
     (tmp_path / "grid.csv.parts").mkdir()
-    rows = "".join(part.write().read_text() for part in sent)
+    rows = "".join(part.keep(part.encode()).read_text() for part in sent)
     assert output.read_text().split("\n", 1)[1] == rows
 
 
@@ -288,7 +317,7 @@ def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"cannot write .*: No such file or directory; nothing was written"):
+    with pytest.raises(MachineError, match=r"cannot write .*: no such folder .*none$"):
         sweep(tmp_path / "none/grid.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(MachineError, match="is a folder"):
