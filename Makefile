@@ -27,6 +27,7 @@ bench:
 	$(PYTHON) -m benchmarks.analysis
 	$(PYTHON) -m benchmarks.kernels
 	$(PYTHON) -m benchmarks.sweep
+	$(PYTHON) -m benchmarks.serving
 	$(PYTHON) -m benchmarks.reducers
 	$(PYTHON) -m benchmarks.reduced_llava
 

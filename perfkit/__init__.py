@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from perfkit.pictures.running import reduce_pictures
     from perfkit.planning.planner import plan
     from perfkit.reports import report
+    from perfkit.serving.simulating import simulate
     from perfkit.sweeping.running import sweep
     from perfkit.totals.counted import count
     from perfkit.validation.judging import validate
@@ -34,6 +35,7 @@ _HOMES = {
     "reduce_pictures": "pictures.running",
     "report": "reports",
     "reproduce": "papers.reproducing",
+    "simulate": "serving.simulating",
     "sweep": "sweeping.running",
     "validate": "validation.judging",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "reduce_pictures",
     "report",
     "reproduce",
+    "simulate",
     "sweep",
     "validate",
 ]

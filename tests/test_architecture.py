@@ -61,6 +61,9 @@ ROOMS = {
     "numpy": set(LEVEL),
     "scipy": {"calibration"},
     "pyarrow": {"sweeping"},
+    "dask": {"sweeping"},
+    "distributed": {"sweeping"},
+    "simpy": {"serving"},
 }
 
 

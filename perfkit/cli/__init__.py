@@ -22,6 +22,7 @@ COMMANDS = (
     "reduce",
     "reproduce",
     "roofline",
+    "simulate",
     "sweep",
     "table",
     "validate",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perfkit.papers.reproducing import Reproduction
     from perfkit.pictures.results import ReducedPictures
     from perfkit.planning.planner import Planned
+    from perfkit.serving.simulating import Simulated
     from perfkit.sweeping.running import Sweep
     from perfkit.tables.paper import PaperTable
     from perfkit.totals.comparing import Comparison
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         | CostTable
         | Sweep
         | Planned
+        | Simulated
         | Trace
         | RooflineView
         | TokensView
@@ -81,6 +83,7 @@ _MODULES = {
     "CostTable": "cost_tables",
     "Sweep": "sweep",
     "Planned": "planned",
+    "Simulated": "simulated",
     "Trace": "traces",
     "RooflineView": "roofline_view",
     "TokensView": "tokens_view",

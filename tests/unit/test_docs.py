@@ -39,9 +39,9 @@ def shell_lines() -> list[str]:
 
 
 def needs_a_machine(line: str) -> bool:
-    """Whether a command times this machine, reads what was timed, or needs weights."""
+    """Whether a command times this machine, reads what was timed, or needs weights or a cluster."""
     measured = re.match(r"perfkit (measure|calibrate|validate|plot validation) (?!--published)", line)
-    return bool(measured) or "--detect" in line or "this.yaml" in line or "--vision-model" in line
+    return bool(measured) or any(asked in line for asked in ("--detect", "this.yaml", "--vision-model", "--dask"))
 
 
 def run(line: str, folder: Path) -> Result:
