@@ -113,6 +113,14 @@ def _chain(*decorators: Callable[[Command], Command]) -> Callable[[Command], Com
     return apply
 
 
+formats = _chain(  # several of each, as axes of a grid
+    click.option("--precision", type=COMPUTES, multiple=True, help="fp32 tf32 fp16 (default) bf16 fp8 int8."),
+    click.option("--weights", type=STORAGES, multiple=True, help="Also int4, fp4; default: the precision."),
+    click.option("--activations", type=COMPUTES, multiple=True, help="Default: the precision."),
+    click.option("--kv", type=STORAGES, multiple=True, help="Also int4, fp4; default: the precision."),
+)
+
+
 def _remember_verbose(ctx: click.Context, _: click.Parameter, verbose: bool) -> None:
     if verbose:
         ctx.find_root().meta["perfkit.verbose"] = True

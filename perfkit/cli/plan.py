@@ -40,10 +40,7 @@ def _listed(values: tuple[int, ...]) -> str:
 @click.option("--text-tokens", type=options.COUNT, default=TEXT_TOKENS, show_default=True, help="Of a sequence.")
 @click.option("--new-tokens", type=options.COUNT, default=NEW_TOKENS, show_default=True, help="Of a sequence.")
 @click.option("--images", type=options.COUNT, default=1, show_default=True, help="Of a sequence.")
-@click.option("--precision", type=options.COMPUTES, multiple=True, help="fp32 tf32 fp16 (default) bf16 fp8 int8.")
-@click.option("--weights", type=options.STORAGES, multiple=True, help="Also int4, fp4; default: the precision.")
-@click.option("--activations", type=options.COMPUTES, multiple=True, help="Default: the precision.")
-@click.option("--kv", type=options.STORAGES, multiple=True, help="Also int4, fp4; default: the precision.")
+@options.formats
 @click.option("--attention", type=options.choice(ATTENTIONS), default="fused", show_default=True, help="Kernel.")
 @click.option(
     "--basis",

@@ -31,10 +31,7 @@ _SEVERAL = ("precision", "weights", "activations", "kv", "attention")  # each ma
 @options.axis("--new-tokens", f"Tokens to generate; default: {NEW_TOKENS}.")
 @options.axis("--batch", "Sequences; default: 1.")
 @options.axis("--images", "Images a sequence; default: 1.")
-@click.option("--precision", type=options.COMPUTES, multiple=True, help="fp32 tf32 fp16 (default) bf16 fp8 int8.")
-@click.option("--weights", type=options.STORAGES, multiple=True, help="Also int4, fp4; default: the precision.")
-@click.option("--activations", type=options.COMPUTES, multiple=True, help="Default: the precision.")
-@click.option("--kv", type=options.STORAGES, multiple=True, help="Also int4, fp4; default: the precision.")
+@options.formats
 @click.option("--attention", type=options.choices(ATTENTIONS), multiple=True, help="fused (default), eager.")
 @options.axis("--tp", "GPUs that share every layer; default: 1.")
 @options.axis("--pp", "Stages of such GPUs; default: 1.")
