@@ -9,6 +9,7 @@ import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
+from perfkit.cli.progress import Progress
 from perfkit.planning.request import BATCHES, DEGREES, RANKS
 from perfkit.sweeping.request import BASES
 from perfkit.units import BYTES, SECONDS, parse_positive, parse_quantity
@@ -17,6 +18,7 @@ from perfkit.workload import ATTENTIONS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
 _TIME = options.Parsed("S", lambda option, text: parse_quantity(option, text, SECONDS))
 _SIZE = options.Parsed("SIZE", lambda option, text: parse_quantity(option, text, BYTES))
 _DOLLARS = options.Parsed("$", parse_positive)
+_RATE = options.Parsed("R", parse_positive)
 _AXES = ("tokens", "batch", "tp", "pp")
 
 
@@ -58,6 +60,7 @@ def _listed(values: tuple[int, ...]) -> str:
     show_default=True,
     help="usd: $/Mtoken; energy: J/token; latency: of a request.",
 )
+@click.option("--rate", type=_RATE, help="Requests a second that replicas share: simulated, and ranked by that.")
 @click.option("--prices", metavar="FILE", help="A YAML of listings, instead of perfkit's own.")
 @click.option("--top", type=options.COUNT, default=10, show_default=True, help="Plans that are shown.")
 @click.option("--chart", metavar="FILE", help="Draw it too: .png, .svg, .pdf or .html.")
@@ -72,6 +75,7 @@ def command(form: str, output: str | None, chart: str | None, **asked: Any) -> N
       perfkit plan --ttft 200ms --tpot 30ms
       perfkit plan --gpu v100 --model llava-1.5-13b --weights fp16,int8,int4 --ttft 0.5 --tpot 50ms --rank latency
       perfkit plan --gpu h100 --gpu l40s --tokens 576,144,32 --ttft 100ms --rank energy --format json
+      perfkit plan --gpu h100-sxm --tokens 576,32 --tp 1 --ttft 200ms --tpot 30ms --rate 50
     """
     from perfkit.planning.planner import plan
 
@@ -79,7 +83,9 @@ def command(form: str, output: str | None, chart: str | None, **asked: Any) -> N
         from perfkit.charts.rendering import check_chart
 
         check_chart(Path(chart))
-    found = plan(**{name: value for name, value in _given(asked).items() if value not in ((), None)})
+    progress = Progress("planning", lines=False)
+    given = {name: value for name, value in _given(asked).items() if value not in ((), None)}
+    found = plan(**given, progress=progress)
     if chart:
         from perfkit.charts.planned import draw_planned
 

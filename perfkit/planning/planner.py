@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from perfkit.errors import InvalidValue
-from perfkit.latency import Prediction
 from perfkit.models import DEFAULT_MODEL
 from perfkit.planning.candidates import Candidates, Point, candidates_of
 from perfkit.planning.energy import energy_source
 from perfkit.planning.figures import Figures
 from perfkit.planning.fronts import front_of
 from perfkit.planning.goals import Goals, Limit, limits_of
+from perfkit.planning.plans import Plan
+from perfkit.planning.ranking import under_load
 from perfkit.planning.request import BATCHES, DEGREES, PlanRequest, Rank, priced_gpus
-from perfkit.planning.sensitivity import Sensitivity, sensitivity_of
-from perfkit.prices import HourlyPrice, read_prices, unknown_gpus
+from perfkit.planning.sensitivity import sensitivity_of
+from perfkit.prices import read_prices, unknown_gpus
+from perfkit.serving.running import Progress
 from perfkit.sweeping.ranges import counts_of
 from perfkit.sweeping.request import Basis, SweepRequest
 from perfkit.sweeping.running import Names, Numbers, names_of
@@ -25,24 +28,6 @@ from perfkit.units import check_count
 from perfkit.workload import NEW_TOKENS, TEXT_TOKENS
 
 TOP = 10
-
-
-class Plan(NamedTuple):
-    """A candidate that meets the goals: its prediction, to the last bit that of `perfkit roofline`, and its figures.
-
-    `energy`: what joules rest on. `on_front`: no other candidate is as good in rank, TTFT and TPOT and better in one.
-    `sure`: whether the high ends of its times meet the goals too; by roofline there are none.
-    """
-
-    point: Point
-    prediction: Prediction
-    figures: Figures
-    limits: tuple[Limit, ...]
-    price: HourlyPrice | None
-    energy: str | None
-    on_front: bool
-    sure: bool
-    sensitivity: tuple[Sensitivity, ...]
 
 
 class Rejected(NamedTuple):
@@ -106,12 +91,16 @@ def plan(
     calibration: str | Path | None = None,
     rank: Rank = "usd",
     prices: str | Path | None = None,
+    rate: float | None = None,
     top: int = TOP,
+    progress: Progress = nullcontext,
 ) -> Planned:
     """Which GPUs serve `model` within the goals, the best first; the arguments are the options of `perfkit plan`.
 
     `gpu`: by default every device of which a price is known. `prices`: a file of listings instead of perfkit's own.
-    `basis`: which times are held against the goals and make prices and energies. `top`: plans that are kept.
+    `basis`: which times are held against the goals and make prices and energies. `rate`: requests a second that
+    replicas of each plan share, simulated as by `perfkit.simulate`; plans are ranked by what that costs. `top`: plans
+    that are kept, and simulated.
 
     Raises:
         InvalidValue: goals that no candidate meets, which names the limit and the nearest candidate; and what
@@ -146,10 +135,12 @@ def plan(
     goals = Goals(ttft_s, tpot_s, memory_bytes, usd_per_hour)
     unknown = unknown_gpus(listed) if prices is not None else []
     warnings = tuple(f"{prices}: no device here is {name!r}: its prices are left out" for name in unknown)
-    return make(PlanRequest(grid, goals, listed, rank), top, warnings)
+    return make(PlanRequest(grid, goals, listed, rank, rate), top, warnings, progress)
 
 
-def make(request: PlanRequest, top: int = TOP, warnings: tuple[str, ...] = ()) -> Planned:
+def make(
+    request: PlanRequest, top: int = TOP, warnings: tuple[str, ...] = (), progress: Progress = nullcontext
+) -> Planned:
     """Plans of a request; the rest is as of `plan`."""
     candidates = candidates_of(request)
     feasible = candidates.excess(request.goals) <= 0
@@ -158,6 +149,8 @@ def make(request: PlanRequest, top: int = TOP, warnings: tuple[str, ...] = ()) -
     ranked = _ranked(candidates, feasible, request.rank)
     on_front = _front(candidates, feasible, request.rank)
     plans = tuple(_plan(candidates, place, request, on_front=bool(on_front[place])) for place in ranked[:top])
+    if request.rate is not None:
+        plans = under_load(plans, candidates, request, request.rate, progress)
     return Planned(request, plans, candidates, feasible, on_front, (*warnings, *_unpriced(candidates, request.rank)))
 
 

@@ -26,11 +26,11 @@ class PlanRequest:
     """A grid of candidates (one model, one text length, one count of new tokens), goals, and how plans are ranked.
 
     `rank`: `usd`, of a million new tokens; `energy`, joules of a new token; `latency`, seconds of a request. `prices`:
-    listings.
+    listings. `rate`: requests a second that replicas share, None where a full batch starts together.
 
     Raises:
-        InvalidValue: a goal that is not above zero, several models or lengths, a model that makes no tokens, or more
-            than 10^6 candidates.
+        InvalidValue: a goal or a rate that is not above zero, a rate without a goal in time, several models or lengths,
+            a model that makes no tokens, or more than 10^6 candidates.
         UnknownName: no such rank.
     """
 
@@ -38,10 +38,15 @@ class PlanRequest:
     goals: Goals
     prices: tuple[Price, ...]
     rank: Rank = "usd"
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         parse_choice("--rank", self.rank, RANKS)
         check_goals(self.goals)
+        if self.rate is not None and not 0 < self.rate < float("inf"):
+            raise InvalidValue(f"--rate must be requests a second, above zero, not {self.rate:g}")
+        if self.rate is not None and self.goals.ttft_s is None and self.goals.tpot_s is None:
+            raise InvalidValue("--rate needs --ttft or --tpot: without a goal any waiting line would do")
         lengths = self.grid.lengths
         for name in ("model", "images", "text_tokens", "new_tokens"):
             if lengths[name] > 1:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from perfkit import analyze, plan
+from perfkit import analyze, plan, simulate
 from perfkit.charts.planned import draw_planned
 from perfkit.cli import main
 from perfkit.errors import InvalidValue, UnknownName
@@ -188,6 +188,53 @@ def test_what_cannot_be_planned_is_refused() -> None:
         plan("v100", batch=range(1, 10**6 + 2), tp=1)
     with pytest.raises(InvalidValue, match="allowed: 1, 2, 4, 8"):
         plan("v100", "llava-1.5-13b", tp=3)
+
+
+# --- under a request rate
+
+
+LOADED: dict[str, Any] = {"tokens": 32, "tp": 1, "batch": (1, 16), "ttft_s": 0.2, "tpot_s": 0.04}
+
+
+def test_replicas_share_a_rate_and_all_their_gpus_are_paid() -> None:
+    (found,) = plan("a100", rate=30, **LOADED).plans
+    served = found.served
+    assert served is not None
+    assert found.price is not None
+    assert (served.replicas - 1) * served.largest < 30 <= served.replicas * served.largest * (1 + 1e-6)
+    assert served.usd_per_hour == pytest.approx(served.replicas * found.price.usd_per_hour)
+    assert served.usd_per_mtoken == pytest.approx(served.usd_per_hour / 3600 / (30 * 128) * 1e6)
+    assert served.ttft_p90_s <= 0.2
+    # A GPU draws a fifth of its 400 W when idle, at the most all of it: between these for the tokens of a second.
+    assert served.j_per_token is not None
+    assert 0.2 * 400 <= served.j_per_token * 30 * 128 / served.gpus <= 400
+
+
+def test_one_replica_under_load_is_what_a_simulation_finds() -> None:
+    (found,) = plan("a100", rate=4, **LOADED).plans
+    alone = simulate("a100", rate=4, tokens=32, max_batch=16, requests=1000, ttft_s=0.2, tpot_s=0.04)
+    assert found.served is not None
+    assert alone.largest is not None
+    assert found.served.replicas == 1
+    assert found.served.largest == alone.largest.rate
+    assert found.served.ttft_p90_s == alone.figures.ttft_s.p90
+    assert found.served.busy == alone.figures.utilisation
+
+
+def test_a_budget_is_held_against_all_replicas() -> None:
+    with pytest.raises(InvalidValue, match=r"60 requests/s cost \$\d+\.\d\d an hour at least, more than \$2\.00: \d"):
+        plan("a100", rate=60, usd_per_hour=2.0, **LOADED)
+    with pytest.raises(InvalidValue, match="--rate needs --ttft or --tpot"):
+        plan("a100", rate=60)
+    with pytest.raises(InvalidValue, match="above zero, not 0"):
+        plan("a100", rate=0, ttft_s=1)
+
+
+def test_the_command_shows_replicas() -> None:
+    done = run("--gpu", "a100", "--tokens", "32", "--tp", "1", "--batch", "1,16", "--ttft", "0.2", "--rate", "30")
+    assert done.exit_code == 0, done.output
+    assert "replicas" in done.output
+    assert "30 requests a second, shared evenly" in done.output
 
 
 # --- regions and charts
