@@ -11,7 +11,7 @@ from perfkit import reports
 from perfkit.charts.rendering import write_figure
 from perfkit.charts.sheet import Heading, sheet
 from perfkit.charts.style import FAINT, GREY, INK, MARKERS, SERIES, TEXT, plain_axes, tick_text
-from perfkit.serving.curves import RateCurve, rate_curve, tokens_curve
+from perfkit.serving.curves import REDUCER_S, RateCurve, rate_curve, tokens_curve
 from perfkit.serving.figures import Quantiles
 from perfkit.serving.request import Policy
 from perfkit.serving.simulating import Simulated
@@ -59,7 +59,8 @@ def _heading(several: Sequence[Simulated]) -> Heading:
         f"Serving {request.server.cell.spec.name}",
         (
             f"{text:.4g} text and {new:.4g} new tokens on average; {_policy(request.policy)}. Step times {basis}.",
-            "Right: new tokens a second of a replica whose waiting line is never empty.",
+            "Right: new tokens a second of a replica whose waiting line is never empty; left of the dotted line a "
+            f"reducer that takes {format_quantity(REDUCER_S, 's')} of it a request pays.",
         ),
     )
 
@@ -113,6 +114,8 @@ def _draw_tokens(axes: Axes, several: Sequence[Simulated]) -> None:
         if one.request.server not in earlier:
             curve = tokens_curve(one)
             axes.plot(curve.tokens, curve.tokens_per_s, "-", color=color, marker=MARKERS[place % len(MARKERS)], ms=MARK)
+            if (below := curve.pays_below()) is not None:
+                axes.axvline(below, color=color, lw=0.9, ls=":")
     axes.set_ylim(bottom=0)
     _labelled(axes, "visual tokens", "new tokens/s", "at capacity")
 
