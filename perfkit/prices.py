@@ -76,14 +76,14 @@ def newest(prices: Iterable[Price]) -> list[Price]:
 
 
 def hourly_price(prices: Iterable[Price], gpu: str, kind: str = ON_DEMAND) -> HourlyPrice | None:
-    """Price of a device by its id among listings of one kind; None where nobody lists it.
+    """Price of a device by its id among listings of one kind; None where nobody lists it, nor an alias that means it.
 
     >>> row = Price("b", "A", "on-demand", 2.0, 2.0, "2026-01-01", "list")
     >>> other = Price("b", "B", "on-demand", 1.0, 2.0, "2026-02-01", "list")
     >>> hourly_price([row, other], "b")  # median of 2 and (1 + 2) / 2
     HourlyPrice(usd_per_hour=1.75, low_usd_per_hour=1.0, high_usd_per_hour=2.0, listings=2, newest='2026-02-01')
     """
-    found = newest(price for price in prices if price.gpu == gpu and price.kind == kind)
+    found = newest(price for price in prices if listed_device(price) == gpu and price.kind == kind)
     if not found:
         return None
     return HourlyPrice(
@@ -93,6 +93,15 @@ def hourly_price(prices: Iterable[Price], gpu: str, kind: str = ON_DEMAND) -> Ho
         listings=len(found),
         newest=max(price.date for price in found),
     )
+
+
+def listed_device(price: Price) -> str:
+    """Id of the device that a listing is of; an alias is what it is taken to mean everywhere else.
+
+    >>> listed_device(Price("v100", "A", "on-demand", 1.0, 1.0, "2026-01-01", "list"))
+    'v100-sxm2-32gb'
+    """
+    return aliases().get(price.gpu, (price.gpu,))[0]
 
 
 def unknown_gpus(prices: Iterable[Price]) -> list[str]:

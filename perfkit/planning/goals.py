@@ -25,13 +25,17 @@ class Goals(NamedTuple):
 
 
 class Limit(NamedTuple):
-    """One limit: its name, the option that sets it, its unit, what stands against it, and the most that it may be."""
+    """One limit: its name, the option that sets it, its unit, what stands against it, and the most that it may be.
+
+    `asked`: whether a looser goal would allow the value; the card's memory and the model's context are no goals.
+    """
 
     name: str
     option: str
     unit: str
     value: Any
     most: Any
+    asked: Any = True
 
     @property
     def excess(self) -> Any:
@@ -73,9 +77,10 @@ def limits_of(figures: Figures, goals: Goals) -> tuple[Limit, ...]:
     memory: Any = figures.capacity_bytes
     if goals.memory_bytes is not None:
         memory = minimum(memory, goals.memory_bytes)
+    holds = figures.memory_bytes <= figures.capacity_bytes
     limits = [
-        Limit("memory", "--memory", "B", figures.memory_bytes, memory),
-        Limit("context", "--text-tokens", "tokens", figures.context_tokens, figures.context_limit),
+        Limit("memory", "--memory", "B", figures.memory_bytes, memory, asked=holds),
+        Limit("context", "--text-tokens", "tokens", figures.context_tokens, figures.context_limit, asked=False),
     ]
     if goals.ttft_s is not None:
         limits.append(Limit("TTFT", "--ttft", "s", figures.ttft_s, goals.ttft_s))
@@ -83,7 +88,7 @@ def limits_of(figures: Figures, goals: Goals) -> tuple[Limit, ...]:
         limits.append(Limit("TPOT", "--tpot", "s", figures.tpot_s, goals.tpot_s))
     if goals.usd_per_hour is not None:
         price = float("inf") if figures.usd_per_hour is None else figures.usd_per_hour
-        limits.append(Limit("price", "--budget", "$/h", price, goals.usd_per_hour))
+        limits.append(Limit("price", "--budget", "$/h", price, goals.usd_per_hour, asked=price < float("inf")))
     return tuple(limits)
 
 

@@ -217,16 +217,12 @@ def _impossible(candidates: Candidates, goals: Goals) -> str:
     """Which limit binds, and the nearest candidate."""
     nearest = int(candidates.excess(goals).argmin())
     missed = _missed(candidates, nearest, goals)
-    looser = " ".join(limit.loosened() for limit in missed)
-    mended = f"; {looser} would allow it" if all(_is_goal(limit, goals) for limit in missed) else ""
+    mended = ""
+    if all(limit.asked for limit in missed):
+        mended = f"; {' '.join(limit.loosened() for limit in missed)} would allow it"
     why = ", ".join(limit.missed() for limit in missed)
     nothing = f"no candidate of {len(candidates.batch)} meets the goals"
     return f"{nothing}; the nearest, {candidates.point(nearest)}: {why}{mended}"
-
-
-def _is_goal(limit: Limit, goals: Goals) -> bool:
-    """Whether it is one that was asked for, and not the card's or the model's own."""
-    return limit.most in [goal for goal in goals if goal is not None]
 
 
 def _unpriced(candidates: Candidates, rank: Rank) -> Sequence[str]:

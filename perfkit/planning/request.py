@@ -10,7 +10,7 @@ from perfkit.errors import InvalidValue
 from perfkit.hardware import device_ids
 from perfkit.models import load_model
 from perfkit.planning.goals import Goals, check_goals
-from perfkit.prices import ON_DEMAND, Price
+from perfkit.prices import ON_DEMAND, Price, listed_device
 from perfkit.sweeping.request import SweepRequest
 from perfkit.units import parse_choice
 
@@ -59,5 +59,5 @@ class PlanRequest:
 
 def priced_gpus(prices: Iterable[Price]) -> tuple[str, ...]:
     """Devices that someone lists on demand: what is chosen among where nobody names any."""
-    listed = {price.gpu for price in prices if price.kind == ON_DEMAND}
+    listed = {listed_device(price) for price in prices if price.kind == ON_DEMAND}
     return tuple(name for name in device_ids() if name in listed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from perfkit.kernels.host import EAGER
 from perfkit.serving.figures import Quantiles, quantiles_of, tpot_of
 from perfkit.serving.lengths import Lengths
 from perfkit.serving.replica import replica_of
@@ -16,9 +15,9 @@ from perfkit.serving.traffic import draw_traffic
 SHARES = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)  # of the capacity
 REQUESTS = 2000  # of each run
 STEPS = 8  # of the model's own visual tokens
-# What PruMerge launches for a batch, one by one (reports/measured: 1.8-2.2 ms of an H100's host, whatever is kept).
-REDUCER_KERNELS = 70
-REDUCER_S = REDUCER_KERNELS * EAGER.expected_s
+REDUCER_S = (
+    2e-3  # of PruMerge for one picture on an H100, bound by its host: 1.8-2.2 ms measured, docs/measured-h100.md
+)
 
 
 class RateCurve(NamedTuple):

@@ -155,6 +155,23 @@ def test_what_no_goal_would_allow_is_not_offered() -> None:
         plan("v100-sxm2-16gb", "llava-1.5-13b", tp=1, batch=1)
 
 
+def test_a_looser_goal_is_offered_only_where_the_card_would_hold_it() -> None:
+    asked: dict[str, Any] = {"tp": 1, "batch": 1, "tokens": 32, "basis": "roofline"}
+    with pytest.raises(InvalidValue, match=r"memory 15\.3 GB, more than 9\.00 GB; --memory 15\.4GB would allow it$"):
+        plan("v100", memory_bytes=9e9, **asked)
+    with pytest.raises(InvalidValue, match=r"more than 9\.00 GB$"):
+        plan("v100-sxm2-16gb", "llava-1.5-13b", memory_bytes=9e9, **asked)
+
+
+def test_a_price_of_an_alias_is_that_of_the_device_it_means(tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    row = "provider: A, kind: on-demand, usd_per_hour: 0.5, date: '2026-01-01', source: list"
+    file.write_text(f"prices:\n  - {{gpu: v100, {row}}}\n")
+    (found,) = plan(prices=file, tokens=32, batch=1, tp=1).plans
+    assert found.point.cell.choice.device.id == "v100-sxm2-32gb"
+    assert found.figures.usd_per_hour == 0.5
+
+
 def test_the_sensitivity_tells_what_a_plan_hangs_on() -> None:
     # One step reads 13.3 GB: 14.8 ms at 900 GB/s, 18.5 ms at 720
     asked: dict[str, Any] = {"tokens": 32, "batch": 1, "tp": 1, "basis": "roofline"}
