@@ -44,6 +44,7 @@ ORDER = (
     ("planning",),
     ("reports",),
     ("charts",),
+    ("pages",),
     ("web",),
     ("cli",),
     # The package itself only forwards names, and __main__ starts the command line.
@@ -64,6 +65,9 @@ ROOMS = {
     "dask": {"sweeping"},
     "distributed": {"sweeping"},
     "simpy": {"serving"},
+    "reportlab": {"pages"},
+    "plotly": {"web"},
+    "streamlit": {"web"},
 }
 
 
