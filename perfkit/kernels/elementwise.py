@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from perfkit.kernel_shapes import KernelShape
 from perfkit.kernels.limits import Limits
 from perfkit.kernels.traffic import byte_s
-from perfkit.ops import ceiling, minimum
+from perfkit.ops import ceiling, maximum, minimum
 from perfkit.units import Amount
 
 REDUCING = ("rmsnorm", "layernorm", "softmax")
@@ -82,15 +82,22 @@ def elementwise_s(
     return moved_s + tensors * passes * _rows_s(rows, width, limits, parameters)
 
 
-def bytes_s(touched_bytes: Amount, limits: Limits, parameters: ElementwiseParameters) -> Amount:
+def bytes_s(touched_bytes: Amount, limits: Limits, parameters: ElementwiseParameters, clocks: Amount = 0.0) -> Amount:
     """Seconds of a kernel of which only bytes are known, read and written together: rotary, gathers, cache writes.
+
+    `clocks`: of a multiprocessor, to address its elements one by one, which all of them share.
 
     >>> limits = Limits(100e12, 1e12, 100, 1.5e9, 5e6)
     >>> # 80 MB / 0.8e12 = 100 us, a step of 2 * 1024 / (4 * 1.5e9) = 0.3 us, 2 us
     >>> round(bytes_s(80e6, limits, ElementwiseParameters(2e-6, 0.8, 0.1, 0, 1.5, 4, 4)) * 1e6, 1)
     102.3
+    >>> # 40 million elements at 0.75 clocks: 30e6 / (100 * 1.5e9) = 200 us, a step of 0.3 us, 2 us
+    >>> round(bytes_s(80e6, limits, ElementwiseParameters(2e-6, 0.8, 0.1, 0, 1.5, 4, 4), 0.75 * 40e6) * 1e6, 1)
+    202.3
     """
-    return _moved_s(touched_bytes, limits, parameters) + _step_s(MOVED, limits, parameters)
+    addressed_s = clocks / (limits.multiprocessors * limits.clock_hz)
+    moved_s = maximum(touched_bytes * byte_s(touched_bytes, limits, parameters), addressed_s)
+    return parameters.start_s + moved_s + _step_s(MOVED, limits, parameters)
 
 
 def _moved_s(touched: Amount, limits: Limits, parameters: ElementwiseParameters) -> Amount:

@@ -137,7 +137,7 @@ class _Model(NamedTuple):
             return self._products_s(op, launch)
         parameters: Any = self.calibration.forms[form_of(_name(launch))]
         if launch.kernel is None:
-            return bytes_s(launch.bytes, limits, parameters)
+            return bytes_s(launch.bytes, limits, parameters, launch.clocks)
         if isinstance(parameters, ElementwiseParameters):
             return over_rows_s(launch.kernel, _row_bytes(launch), limits, parameters)
         # A prompt's keys and values were just written, a cache was washed out of the L2 since the last token.

@@ -6,6 +6,10 @@ concatenated anew at every step; scores scaled and masked in passes of their own
 the counts against the modules themselves. Captured in a CUDA graph they are the same kernels, over a static cache that
 is written in place. Left out is what runs once a forward beside its layers: positions, rotary
 tables, the mask, some 10 to 20 tiny kernels.
+
+torch moves 16 bytes at a time where all tensors of a kernel lie alike. Where one is broadcast, transposed or of another
+format it finds the place of each element by itself, and that arithmetic, not memory, bounds the kernel, in or out of
+the L2. `Launch.clocks` counts it.
 """
 
 from __future__ import annotations
@@ -20,13 +24,25 @@ from perfkit.workload import Runtime, anywhere
 
 WIDE_BYTES = 4  # of the fp32 that norms and softmax compute in
 
+# Clocks of a multiprocessor an element that is addressed by itself. Medians over four prefills of LLaVA-1.5-7B that
+# were profiled on an H100 (reports/measured/h100-sxm-80gb/checks/layer-kernels.csv), a launch taken off; on other
+# devices taken to be the same. The least and largest of each: 0.57-0.92, 0.73-1.01, 1.11-1.25, 1.56-1.92.
+INDEXED = 0.67  # one tensor broadcast along rows, strided, or of another format
+TRANSPOSED = 0.95  # heads before tokens in one tensor and behind them in another
+JOINED = 1.2  # torch.cat of two halves of heads
+CACHED = 1.75  # torch.cat of new keys or values with an empty cache
+
 
 class Launch(NamedTuple):
-    """One kernel, once: its shape, None where it has no one shape, the bytes that it moves, whether it multiplies."""
+    """One kernel, once: its shape, None where it has no one shape, the bytes that it moves, whether it multiplies.
+
+    `clocks`: multiprocessor clocks of addressing, summed over its elements; 0 where it moves vectors.
+    """
 
     kernel: KernelShape | None
     bytes: Amount
     multiplies: bool = False
+    clocks: Amount = 0.0
 
 
 def launches_of(op: OpCost, runtime: Runtime) -> tuple[Launch, ...]:
@@ -63,8 +79,8 @@ def _alone(op: OpCost) -> Iterator[Launch]:
     yield _whole(op)
 
 
-def _pass(size: Amount) -> Launch:
-    return Launch(None, size)
+def _pass(size: Amount, clocks: Amount = 0.0) -> Launch:
+    return Launch(None, size, clocks=clocks)
 
 
 # --- the kernels of eager code, kind by kind of op
@@ -76,21 +92,26 @@ def _norm(op: OpCost) -> Iterator[Launch]:
         yield _whole(op)
         return
     elements, size = kernel.m * kernel.n, op.engine.bits / 8
-    narrow = size < WIDE_BYTES
-    yield from [_pass(elements * (size + WIDE_BYTES))] * narrow
+    narrow, indexed = size < WIDE_BYTES, INDEXED * elements
+    yield from [_pass(elements * (size + WIDE_BYTES), indexed)] * narrow
     yield _pass(elements * 2 * WIDE_BYTES)  # square
     yield _pass(elements * WIDE_BYTES)  # mean
     yield from [_pass(kernel.m * 2 * WIDE_BYTES)] * 2  # epsilon, reciprocal root: a number a row
-    yield _pass(elements * 2 * WIDE_BYTES)
+    yield _pass(elements * 2 * WIDE_BYTES, indexed)  # times the root
     yield from [_pass(elements * (size + WIDE_BYTES))] * narrow
-    yield _pass(elements * 2 * size)
+    yield _pass(elements * 2 * size, indexed)  # times the weights
 
 
 def _rotary(op: OpCost) -> Iterator[Launch]:
     """x cos + rotated(x) sin, of queries and of keys: multiply, negate half, join, multiply, add."""
     written = _once(op, op.write_bytes) / 2
+    elements = written / (op.engine.bits / 8)
     for _ in ("queries", "keys"):
-        yield from (_pass(written * tensors) for tensors in (2, 1, 2, 2, 3))
+        yield _pass(written * 2, TRANSPOSED * elements)
+        yield _pass(written, INDEXED * elements / 2)
+        yield _pass(written * 2, JOINED * elements)
+        yield _pass(written * 2, INDEXED * elements)
+        yield _pass(written * 3, TRANSPOSED * elements)
 
 
 def _gated(op: OpCost) -> Iterator[Launch]:
@@ -137,10 +158,15 @@ def _tables(op: OpCost) -> float:
 
 
 def _concatenated(op: OpCost) -> Iterator[Launch]:
-    """Keys, values or both with the new ones behind them: all of the cache read and written."""
+    """Keys, values or both with the new ones behind them: all of the cache read and written.
+
+    A prompt's own are transposed, and its cache is empty; a cache that stands is moved in vectors.
+    """
     if not _loose(op):
         tensors = 1 if _is_product(op) else 2
-        yield from [_pass(2 * _once(op, op.kv_read_bytes) / tensors)] * tensors
+        size = _once(op, op.kv_read_bytes) / tensors
+        clocks = CACHED * size / (op.engine.bits / 8) if op.phase == "prefill" else 0.0
+        yield from [_pass(2 * size, clocks)] * tensors
 
 
 def _written(op: OpCost) -> Iterator[Launch]:

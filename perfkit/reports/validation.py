@@ -49,7 +49,7 @@ def document(validation: Validation) -> dict[str, Any]:
     return {
         "device": validation.device.id,
         "machine": validation.machine._asdict(),
-        "host": None if validation.host is None else validation.host._asdict(),
+        "hosts": [host._asdict() for host in validation.hosts],
         "points": [_point_record(point) for point in validation.points],
         "errors": _errors_record(validation.errors),
         "waterfall": [_waterfall_record(waterfall) for waterfall in validation.waterfalls],

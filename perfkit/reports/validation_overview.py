@@ -190,10 +190,10 @@ def _launching(v: Validation) -> Iterator[str]:
     """How expected times of a GPU have their kernels launched."""
     if v.machine.kind != "cuda":
         return
-    each = EAGER if v.host is None else v.host
-    origin = "taken of any host" if v.host is None else "measured on this host, the median of its phases"
+    each = " or ".join(f"{host.expected_s * 1e6:.3g}" for host in v.hosts or (EAGER,))
+    origin = "measured on its host, the median of a file's phases" if v.hosts else "taken of any host"
     yield (
-        f"expected of eager phases: Hugging Face's kernels, launched in {each.expected_s * 1e6:.3g} µs each ({origin});"
+        f"expected of eager phases: Hugging Face's kernels, launched in {each} µs each ({origin});"
         " of graphs: the same kernels over a static cache, without launches."
     )
 

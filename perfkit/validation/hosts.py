@@ -12,12 +12,14 @@ from perfkit.measuring.measurement import Point
 LEAST = 6  # timed phases, below which their ends are chance
 MANY = 100  # launches of a phase; of fewer, what is around them counts as much
 OUTSIDE = 0.05  # of the phases, at each end
+AHEAD = 1.5  # times what its host took, above which a phase is bound by its device, whose queue the host may wait for
 
 
 def host_of(points: Iterable[Point]) -> HostTime | None:
     """Seconds a launch of eager code: median over the phases that were timed, and between which nine of ten lie.
 
-    None where fewer than LEAST phases of MANY launches say what their host took; a graph is one launch.
+    None where fewer than LEAST phases of MANY launches say what their host took; a graph is one launch, and a phase
+    that its device bounds says nothing: some thousand launches ahead a host waits.
 
     >>> prefill = PhaseCase("llava-1.5-7b", "prefill", 32, 60, 1, "fp16", "sdpa")
     >>> host_of([Point(prefill, "ok", launches=1000, host_s=s / 1e3) for s in (10, 10, 12, 12, 14, 14)])
@@ -32,5 +34,7 @@ def host_of(points: Iterable[Point]) -> HostTime | None:
 
 def _launch_s(point: Point) -> float | None:
     if not isinstance(point.case, PhaseCase) or point.host_s is None or (point.launches or 0) < MANY:
+        return None
+    if point.timing is not None and point.timing.median_s > AHEAD * point.host_s:
         return None
     return point.host_s / (point.launches or 1)

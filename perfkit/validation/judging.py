@@ -17,7 +17,7 @@ from perfkit.metrics import mape, worst
 from perfkit.validation.comparing import ComparedPoint, compare
 from perfkit.validation.hosts import host_of
 from perfkit.validation.kernel_times import collect_kernels
-from perfkit.validation.predicting import predict_cases
+from perfkit.validation.predicting import PredictedPhase, predict_cases
 from perfkit.validation.speedup import Speedup, find_speedups
 from perfkit.validation.waterfall import Waterfall, explain
 
@@ -38,12 +38,13 @@ class Errors(NamedTuple):
 class Validation:
     """What a measurement says of the predictions for its machine, taken as the device of `choice`.
 
-    `host`: what its host takes to launch a kernel, by the phases that were timed; None where that is not known.
+    `hosts`: what the host of each file took to launch a kernel, by the phases that it timed; none of a file that does
+    not say.
     """
 
     machine: Machine
     choice: Choice
-    host: HostTime | None
+    hosts: tuple[HostTime, ...]
     points: tuple[ComparedPoint, ...]
     errors: tuple[Errors, ...]
     waterfalls: tuple[Waterfall, ...]
@@ -78,14 +79,17 @@ def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None =
     phases = {case: point for case, point in held.items() if isinstance(case, PhaseCase)}
     if not phases:
         raise InvalidValue(f"{_files(read)}: no phase of a model was measured: `perfkit measure --suite model` does")
-    host = host_of(phases.values())
-    predicted = predict_cases(choice, phases, host or EAGER)
+    hosts = {measurement.file: host_of(measurement.points) for measurement in read}
+    predicted: dict[PhaseCase, PredictedPhase] = {}
+    for measurement in read:
+        cases = [point.case for point in measurement.points if isinstance(point.case, PhaseCase)]
+        predicted |= predict_cases(choice, cases, hosts[measurement.file] or EAGER)
     points = tuple(compare(case, point, predicted[case]) for case, point in phases.items())
     kernels = collect_kernels(held.values())
     return Validation(
         machine=machine,
         choice=choice,
-        host=host,
+        hosts=tuple(host for host in hosts.values() if host is not None),
         points=points,
         errors=tuple(_errors(points)),
         waterfalls=tuple(
@@ -131,24 +135,36 @@ def _files(measurements: Sequence[Measurement]) -> str:
 
 
 def _errors(points: Sequence[ComparedPoint]) -> Iterator[Errors]:
-    """Of each phase, then of all, for each predictor that spoke of any of its points."""
-    for phase in (*dict.fromkeys(_way(point.case) for point in points), ALL_PHASES):
-        members = [point for point in points if phase in (_way(point.case), ALL_PHASES)]
-        roofline = [(point.roofline_s, point.measured_s) for point in members if point.measured_s is not None]
-        expected = [
-            (point.expected_s, point.measured_s)
-            for point in members
-            if point.measured_s is not None and point.expected_s is not None
-        ]
-        for predictor, pairs in (("roofline", roofline), ("expected", expected)):
-            if pairs:
-                yield Errors(phase, predictor, len(pairs), mape(pairs), worst(pairs))
+    """Of each phase, then of all, for each predictor that spoke of any of its points.
+
+    Where a host bounds some points of a phase, those that the device bounds are told by themselves too.
+    """
+    groups: dict[str, list[ComparedPoint]] = {}
+    for point in points:
+        groups.setdefault(way_of(point.case), []).append(point)
+    for phase, members in {**groups, ALL_PHASES: list(points)}.items():
+        yield from _errors_of(phase, members)
+        bound = [point for point in members if point.predicted.bound != "launch"]
+        if phase != ALL_PHASES and 0 < len(bound) < len(members):
+            yield from _errors_of(f"{phase}, device-bound", bound)
 
 
-def _way(case: PhaseCase) -> str:
+def _errors_of(phase: str, members: Sequence[ComparedPoint]) -> Iterator[Errors]:
+    roofline = [(point.roofline_s, point.measured_s) for point in members if point.measured_s is not None]
+    expected = [
+        (point.expected_s, point.measured_s)
+        for point in members
+        if point.measured_s is not None and point.expected_s is not None
+    ]
+    for predictor, pairs in (("roofline", roofline), ("expected", expected)):
+        if pairs:
+            yield Errors(phase, predictor, len(pairs), mape(pairs), worst(pairs))
+
+
+def way_of(case: PhaseCase) -> str:
     """Phase, and how decode was run: launched or as a graph are two predictions.
 
-    >>> _way(PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa", "graph"))
+    >>> way_of(PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa", "graph"))
     'decode, graph'
     """
     return f"decode, {case.runtime}" if case.phase == "decode" else case.phase
@@ -158,12 +174,17 @@ def _way(case: PhaseCase) -> str:
 
 
 def _repeated(measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Cases that two files hold, a line a pair of files."""
     seen: dict[Case, str] = {}
+    twice: dict[tuple[str, str], list[str]] = {}
     for measurement in measurements:
         for point in measurement.points:
             if point.case in seen:
-                yield f"{point.case.label}: measured in {seen[point.case]} and in {measurement.file}; the last counts"
+                twice.setdefault((seen[point.case], measurement.file), []).append(point.case.label)
             seen[point.case] = measurement.file
+    for (earlier, later), labels in twice.items():
+        others = "" if len(labels) == 1 else f" and {len(labels) - 1} more"
+        yield f"{labels[0]}{others}: measured in {earlier} and in {later}; the last counts"
 
 
 def _mixed(measurements: Sequence[Measurement]) -> Iterator[str]:

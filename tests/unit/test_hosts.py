@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perfkit.kernel_shapes import gemm
 from perfkit.kernels.host import HostTime
 from perfkit.measuring.cases import KernelCase, PhaseCase
 from perfkit.measuring.measurement import Point
+from perfkit.measuring.protocol import Timing
 from perfkit.validation.hosts import LEAST, host_of
 
 DECODE = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa")
@@ -29,3 +32,12 @@ def test_graphs_short_calls_and_phases_without_a_host_tell_nothing() -> None:
     kernel = Point(KernelCase(gemm(1, 512, 512), "fp16"), "ok", launches=1, host_s=1.0)
     assert host_of([*told, *silent, kernel]) is None
     assert host_of([*told, *silent, timed(10)]) == pytest.approx(HostTime(1e-5, 1e-5, 1e-5))
+
+
+def test_a_phase_that_its_device_bounds_tells_nothing_of_the_host() -> None:
+    # 1000 launches in 40 ms: the host waited for a device that took 120.
+    told = [timed(10)] * LEAST
+    waited = Point(DECODE, "ok", Timing((0.120,), warmup=0, stable=True), launches=1000, host_s=0.040)
+    assert host_of([*told, *[waited] * 20]) == pytest.approx(HostTime(1e-5, 1e-5, 1e-5))
+    bound = replace(waited, timing=Timing((0.044,), warmup=0, stable=True))
+    assert host_of([*told, *[bound] * 20]) == pytest.approx(HostTime(4e-5, 1e-5, 4e-5))

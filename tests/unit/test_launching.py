@@ -237,3 +237,22 @@ def test_what_does_not_run_moves_nothing() -> None:
     op = add(place, "residual", numpy.array([4.0, 4.0]), 8)
     (launch,) = launches_of(op, "graph")
     assert (op.repeat * launch.bytes).tolist() == [0.0, 192.0]
+
+
+def test_what_is_broadcast_transposed_or_joined_takes_clocks_of_addressing() -> None:
+    # 2 sequences of 3 tokens, 4 heads of 8: 192 elements of queries and as many of keys; clocks an element as INDEXED,
+    # TRANSPOSED, JOINED and CACHED say.
+    place = Place("prefill", 1, *[Precision.FP16] * 4)
+    clocks = [launch.clocks for launch in launches_of(rotary(place, "rotary", 2 * 3, 3, 2 * 4 * 8, 8), "eager")]
+    assert clocks == pytest.approx([192 * each for each in (0.95, 0.67 / 2, 1.2, 0.67, 0.95)] * 2)
+    # RMSNorm of 6 rows of 32: widened, times the root and times the weights; square, mean and narrowing move vectors.
+    clocks = [launch.clocks for launch in launches_of(norm(place, "input_norm", 6, 32, "rmsnorm"), "eager")]
+    assert clocks == pytest.approx([192 * each for each in (0.67, 0, 0, 0, 0, 0.67, 0, 0.67)])
+
+
+@pytest.mark.parametrize(("phase", "clocks"), [("prefill", 1.75 * 192), ("decode", 0)])
+def test_a_prompt_is_joined_with_an_empty_cache_element_by_element(phase: str, clocks: float) -> None:
+    place = Place(phase, 1, *[Precision.FP16] * 4)
+    tokens = (3, 3) if phase == "prefill" else (1, 3)
+    attention = fused_attention(place, "attention", AttentionShape(2, *tokens, 4, 4, 8, cached=True))
+    assert [launch.clocks for launch in launches_of(attention, "eager")] == pytest.approx([clocks, clocks, 0])

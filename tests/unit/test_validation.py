@@ -314,7 +314,7 @@ def whole(gpu):
 
 def test_the_document_has_the_keys_of_the_contract(whole):
     document = json.loads(json.dumps(reports.document(whole), allow_nan=False))
-    assert list(document) == ["device", "machine", "host", "points", "errors", "waterfall", "speedups", "warnings"]
+    assert list(document) == ["device", "machine", "hosts", "points", "errors", "waterfall", "speedups", "warnings"]
     assert document["device"] == "round"
     assert document["machine"]["name"] == "A card"
     assert document["points"][0]["phase"] == "vision"
