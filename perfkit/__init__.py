@@ -14,12 +14,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from perfkit.calibration.calibrating import calibrate
+    from perfkit.charts.charting import chart
     from perfkit.latency import analyze
     from perfkit.measuring.campaign import measure
     from perfkit.papers.reproducing import reproduce
     from perfkit.pictures.running import reduce_pictures
     from perfkit.planning.planner import plan
-    from perfkit.reports import report
+    from perfkit.reports import overview, report
     from perfkit.serving.simulating import simulate
     from perfkit.sweeping.running import sweep
     from perfkit.totals.counted import count
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "analyze": "latency",
     "calibrate": "calibration.calibrating",
+    "chart": "charts.charting",
     "count": "totals.counted",
     "measure": "measuring.campaign",
+    "overview": "reports",
     "plan": "planning.planner",
     "reduce_pictures": "pictures.running",
     "report": "reports",
@@ -44,8 +47,10 @@ __all__ = [
     "__version__",
     "analyze",
     "calibrate",
+    "chart",
     "count",
     "measure",
+    "overview",
     "plan",
     "reduce_pictures",
     "report",
@@ -56,9 +61,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # who checks types knows the names above, and is to refuse all others
 
-    return getattr(import_module(f"perfkit.{_HOMES[name]}"), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"perfkit.{_HOMES[name]}"), name)

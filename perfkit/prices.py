@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 from perfkit.documents import Section, read_yaml
@@ -83,6 +82,8 @@ def hourly_price(prices: Iterable[Price], gpu: str, kind: str = ON_DEMAND) -> Ho
     >>> hourly_price([row, other], "b")  # median of 2 and (1 + 2) / 2
     HourlyPrice(usd_per_hour=1.75, low_usd_per_hour=1.0, high_usd_per_hour=2.0, listings=2, newest='2026-02-01')
     """
+    from statistics import median  # with decimals and fractions: not to answer --help
+
     found = newest(price for price in prices if listed_device(price) == gpu and price.kind == kind)
     if not found:
         return None

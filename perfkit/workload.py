@@ -19,7 +19,8 @@ ATTENTIONS: tuple[Attention, ...] = ("fused", "eager")
 LOGITS: tuple[Logits, ...] = ("last", "all", "none")
 RUNTIMES: tuple[Runtime, ...] = ("graph", "eager", "captured")
 WEIGHT_GROUP = 128  # weights that share one fp16 scale in weight-only formats
-TEXT_TOKENS = 60  # of a prompt, where nothing else is asked
+DEFAULT_MODEL = "llava-1.5-7b"  # of a request, where nothing else is asked
+TEXT_TOKENS = 60  # of a prompt
 NEW_TOKENS = 128
 
 

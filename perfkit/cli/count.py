@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
 from perfkit.cli.tracing import or_module
-from perfkit.conventions import convention_names
+from perfkit.conventions import DEFAULT_CONVENTION, convention_names
 from perfkit.errors import InvalidValue
-from perfkit.models.spec import ModelSpec
-from perfkit.totals.comparing import compare
-from perfkit.totals.counted import DEFAULT_CONVENTION, count
-from perfkit.totals.explaining import explain
-from perfkit.workload import Workload
+
+if TYPE_CHECKING:
+    from perfkit.models.spec import ModelSpec
+    from perfkit.workload import Workload
 
 # What a convention sets, and so a comparison of all of them does not take.
 SWITCHES = ("unit", "causal", "logits", "ffn_matrices", "include", "tokens_counted", "elementwise")
@@ -56,6 +55,10 @@ def command(form: str, output: str | None, explained: bool, compared: bool, **as
       perfkit count --module perfkit.tracing.samples:gated_feed_forward
       perfkit count --model llama-3-8b --text-tokens 2048 --causal half --format json
     """
+    from perfkit.totals.comparing import compare
+    from perfkit.totals.counted import count
+    from perfkit.totals.explaining import explain
+
     if compared:
         comparison = compare(**_comparable(asked, explained))
         emit(comparison, form, output)
@@ -79,7 +82,8 @@ def _comparable(asked: dict[str, Any], explained: bool) -> dict[str, Any]:
     Raises:
         InvalidValue: one that only a single convention can take.
     """
-    given = [name for name in ("convention", *SWITCHES) if asked[name] is not None] + ["explain"] * explained
+    typed = options.given(click.get_current_context())  # a configuration file's give way
+    given = [name for name in ("convention", *SWITCHES) if name in typed] + ["explain"] * explained
     if given:
         raise InvalidValue(f"--compare shows every convention as it is: leave out --{given[0].replace('_', '-')}")
     return {name: value for name, value in asked.items() if name not in ("convention", *SWITCHES)}

@@ -9,7 +9,6 @@ import click
 from click.core import ParameterSource
 
 from perfkit.errors import InvalidValue
-from perfkit.models import DEFAULT_MODEL
 from perfkit.sweeping.ranges import parse_counts
 from perfkit.tables import FORMATS
 from perfkit.units import (
@@ -22,16 +21,17 @@ from perfkit.units import (
     parse_positive,
     parse_precision,
 )
-from perfkit.workload import ATTENTIONS, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
+from perfkit.workload import ATTENTIONS, DEFAULT_MODEL, LOGITS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
-    """A value read by one of perfkit's parsers, whose errors name the option."""
+    """A value read by one of perfkit's parsers, whose errors name the option; `words`: all that it may be."""
 
-    def __init__(self, name: str, parse: Callable[[str, str], Any]) -> None:
+    def __init__(self, name: str, parse: Callable[[str, str], Any], words: Iterable[str] = ()) -> None:
         self.name = name
+        self.words = tuple(words)
         self._parse = parse
 
     def get_metavar(self, *_: Any, **__: Any) -> str:
@@ -83,24 +83,27 @@ def flat(given: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def choice(allowed: tuple[str, ...]) -> Parsed:
     """Type of an option that takes one of some words."""
-    return Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed))
+    return Parsed("|".join(allowed), lambda option, text: parse_choice(option, text, allowed), allowed)
 
 
 def choices(allowed: tuple[str, ...]) -> Parsed:
     """Type of an option that takes several of some words."""
     return Parsed(
-        "NAME,...", lambda option, text: tuple(parse_choice(option, part, allowed) for part in text.split(","))
+        "NAME,...", lambda option, text: tuple(parse_choice(option, part, allowed) for part in text.split(",")), allowed
     )
 
 
-def _formats(allowed: Iterable[Precision]) -> Parsed:
+def _format(allowed: Collection[Precision]) -> Parsed:
+    return Parsed("P", lambda option, text: parse_precision(text, allowed, option).value, allowed)
+
+
+def _formats(allowed: Collection[Precision]) -> Parsed:
     return Parsed(
-        "P,...", lambda option, text: tuple(parse_precision(p, allowed, option).value for p in text.split(","))
+        "P,...", lambda option, text: tuple(parse_precision(p, allowed, option).value for p in text.split(",")), allowed
     )
 
 
-COMPUTE = Parsed("P", lambda option, text: parse_precision(text, COMPUTE_PRECISIONS, option).value)
-STORAGE = Parsed("P", lambda option, text: parse_precision(text, STORAGE_PRECISIONS, option).value)
+COMPUTE, STORAGE = _format(COMPUTE_PRECISIONS), _format(STORAGE_PRECISIONS)
 COMPUTES, STORAGES = _formats(COMPUTE_PRECISIONS), _formats(STORAGE_PRECISIONS)
 
 
@@ -237,6 +240,12 @@ stored_formats = _chain(
 
 def given(ctx: click.Context) -> dict[str, str]:
     """Options and arguments that the command line gives, by the names of their parameters."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name: option for name, option in settled(ctx).items() if sources[name] is not ParameterSource.DEFAULT_MAP}
+
+
+def settled(ctx: click.Context) -> dict[str, str]:
+    """Those that it gives, and those that a configuration file does."""
     return {
         parameter.name: parameter.opts[0]
         for parameter in ctx.command.params

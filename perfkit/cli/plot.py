@@ -67,9 +67,12 @@ def command(
 
     parse_choice("kind of chart", kind, KINDS)
     check_chart(Path(output))
+    typed = options.given(ctx)  # a configuration file's values are for the kinds that take them
     if kind == "validation":
-        _plot_validation(ctx, files, asked["gpus"], output, form)
+        _plot_validation(ctx, files, asked["gpus"] if "gpus" in typed else (), output, form)
         return
+    if kind == "tokens" and "tokens" not in typed:
+        asked["tokens"] = ()
     if files:
         raise InvalidValue(f"plot {kind} takes no FILE: it predicts; plot validation takes what was measured")
     if not asked["gpus"]:

@@ -6,7 +6,6 @@ import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import emit
-from perfkit.papers.reproducing import reproduce
 
 
 @click.command("reproduce")
@@ -24,4 +23,6 @@ def command(name: str | None, form: str, output: str | None) -> None:
       perfkit reproduce prumerge
       perfkit reproduce fastv --format json
     """
+    from perfkit.papers.reproducing import reproduce
+
     emit(reproduce(name), form, output)

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from perfkit import remarks
 from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
-from perfkit.latency import analyze
 
 
 @click.command("roofline")
@@ -33,6 +31,9 @@ def command(gpus: tuple[str, ...], form: str, output: str | None, **asked: Any) 
       perfkit roofline --gpu v100 --tokens 32
       perfkit roofline --gpu v100 --gpu h100 --model llava-1.5-13b --weights int4 --format json
     """
+    from perfkit import remarks  # with what predicts: not to answer --help
+    from perfkit.latency import analyze
+
     predictions = [analyze(gpu, **asked) for gpu in gpus]
     emit(predictions if len(predictions) > 1 else predictions[0], form, output)
     if form not in ("table", "json"):  # these two hold the notes themselves

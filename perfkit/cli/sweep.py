@@ -11,11 +11,10 @@ from perfkit.cli import options
 from perfkit.cli.emit import emit, tell
 from perfkit.cli.progress import Progress
 from perfkit.errors import InvalidValue, MachineError
-from perfkit.models import DEFAULT_MODEL
 from perfkit.sweeping.ranges import Counts
 from perfkit.sweeping.request import BASES, COUNTS, DEGREES, SweepRequest
 from perfkit.tables import FORMATS
-from perfkit.workload import ATTENTIONS, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
+from perfkit.workload import ATTENTIONS, DEFAULT_MODEL, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
 
 SHOWN_ROWS = 500  # that are printed; more are a file's
 TOLD = 10  # combinations without an engine that are named one by one

@@ -7,11 +7,12 @@ docs/conventions.md says why papers disagree, what each switch means, and how to
 
 from __future__ import annotations
 
-from perfkit.conventions.convention import Convention, Figure, TableOp, Term
+from perfkit.conventions.convention import DEFAULT_CONVENTION, Convention, Figure, TableOp, Term
 from perfkit.conventions.reading import convention_names, load_convention, read_convention
 from perfkit.conventions.symbols import SYMBOLS, TIMES, symbols_of
 
 __all__ = [
+    "DEFAULT_CONVENTION",
     "SYMBOLS",
     "TIMES",
     "Convention",

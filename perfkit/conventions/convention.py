@@ -17,6 +17,7 @@ TokensCounted = Literal["all", "visual"]
 Part = Literal["vision", "reducer", "projector", "llm", "lm_head"]
 Scope = Literal["vision", "projector", "layer", "head"]
 
+DEFAULT_CONVENTION = "torch"  # what exact counts are held against
 UNITS: tuple[Unit, ...] = ("flop", "mac")
 CAUSALS: tuple[Causal, ...] = ("full", "half")
 FFN_MATRICES = (2, 3)

@@ -16,6 +16,7 @@ from perfkit.documents import read_json, shown
 from perfkit.errors import InvalidSpec, UnknownName
 from perfkit.models.config import Config, read_config
 from perfkit.models.spec import ModelSpec
+from perfkit.workload import DEFAULT_MODEL as DEFAULT_MODEL
 
 LONGEST_NAME = 60  # of a model_type that a message quotes
 PRESETS = Path(__file__).parent / "presets"
@@ -38,7 +39,6 @@ COUNTED_CLASSES = {
     "video_llava": "VideoLlavaForConditionalGeneration",
 }
 FAMILIES = tuple(COUNTED_CLASSES)
-DEFAULT_MODEL = "llava-1.5-7b"
 # Hugging Face names a tower's own configuration apart from the whole model's.
 _SAME_FAMILY = {"clip_vision_model": "clip", "siglip_vision_model": "siglip"}
 

@@ -11,12 +11,14 @@ says 416), 478 W in those of 13B where u = 0.59 (470). On the roofline basis u i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from perfkit.latency import Prediction
-from perfkit.phases import PhaseTime
 from perfkit.sweeping.request import Basis
 from perfkit.units import Amount
+
+if TYPE_CHECKING:
+    from perfkit.latency import Prediction
+    from perfkit.phases import PhaseTime
 
 IDLE = 0.2  # of the TDP, with clocks up and little to do
 MEASURED, ESTIMATED = "measured power", "estimated from TDP"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from perfkit.latency import Prediction
 from perfkit.planning.energy import request_j
 from perfkit.prices import HourlyPrice
 from perfkit.sweeping.request import Basis
+
+if TYPE_CHECKING:
+    from perfkit.latency import Prediction
 
 MILLION = 1e6
 HOUR_S = 3600.0

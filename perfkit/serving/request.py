@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from perfkit.errors import InvalidValue
-from perfkit.kernels.calibrations import Calibration
 from perfkit.serving.files import LATEST_S, Rows
 from perfkit.serving.lengths import Lengths
-from perfkit.sweeping.grid import Cell
 from perfkit.sweeping.request import BASES, Basis
 from perfkit.units import check_count, parse_choice
+
+if TYPE_CHECKING:  # what predicts is loaded when something is simulated, not for the names of options
+    from perfkit.kernels.calibrations import Calibration
+    from perfkit.sweeping.grid import Cell
 
 Batching = Literal["static", "continuous"]
 Arrivals = Literal["poisson", "even"]

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from perfkit.errors import InvalidValue
-from perfkit.models import DEFAULT_MODEL
 from perfkit.sweeping.ranges import Counts, length_of
 from perfkit.units import format_quantity, parse_choice
-from perfkit.workload import NEW_TOKENS, RUNTIMES, TEXT_TOKENS
+from perfkit.workload import DEFAULT_MODEL, NEW_TOKENS, RUNTIMES, TEXT_TOKENS
 
 Basis = Literal["roofline", "expected"]
 BASES: tuple[Basis, ...] = ("roofline", "expected")

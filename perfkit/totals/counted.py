@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from perfkit.conventions import Convention, convention_names, load_convention
+from perfkit.conventions import DEFAULT_CONVENTION, Convention, convention_names, load_convention
 from perfkit.counting import count_ops, execution_of
 from perfkit.errors import InvalidValue
 from perfkit.models import DEFAULT_MODEL, load_model
@@ -18,7 +18,6 @@ from perfkit.totals.own_table import table_ops
 from perfkit.units import Amount
 from perfkit.workload import Execution, Workload
 
-DEFAULT_CONVENTION = "torch"
 _PART_OF_PHASE = {"vision": "vision", "reduction": "reducer", "projector": "projector", "prefill": "llm"}
 
 
