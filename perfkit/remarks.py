@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from perfkit.hardware import Device
+from perfkit.hardware import Device, Figure
 from perfkit.kernels import Expectation
 from perfkit.kernels.calibrations import CAUTIOUS
 from perfkit.kernels.forms import BETWEEN_NODES, COLLECTIVES, ELEMENTWISE, form_of
@@ -163,14 +163,24 @@ def _doubts(device: Device, engines: Engines) -> list[str]:
         found.append(f"{device.id}: no vector rate is published, so element-wise work is bounded by memory alone")
     if device.confidence in DOUBTED:
         found.append(f"{device.id}: the figures of this device are of {device.confidence} confidence")
-    figures = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
-    figures += [("vector fp32 rate", engines.vector.rate)] if engines.vector else []
-    figures += [("bandwidth", device.bandwidth), ("capacity", device.capacity)]
     return found + [
         f"{device.id}: {what} {figure.printed} is of {figure.confidence} confidence: {figure.note or 'see its source'}"
-        for what, figure in figures
+        for what, figure in figures_used(engines)
         if figure.confidence in DOUBTED
     ]
+
+
+def figures_used(engines: Engines) -> list[tuple[str, Figure]]:
+    """Figures of a device that its roofline rests on, by what they are.
+
+    >>> from perfkit.latency import analyze
+    >>> [f"{what}: {figure.printed}" for what, figure in figures_used(analyze("v100").engines)]
+    ['fp16 peak: 125 TFLOP/s', 'vector fp32 rate: 15.7 TFLOP/s', 'bandwidth: 900 GB/s', 'capacity: 32 GB']
+    """
+    device, vector = engines.device, engines.vector
+    found = [(f"{p.precision} peak", p.rate) for p in engines.peaks.values()]
+    found += [("vector fp32 rate", vector.rate)] if vector else []
+    return [*found, ("bandwidth", device.bandwidth), ("capacity", device.capacity)]
 
 
 def _rough_expectation(expectation: Expectation) -> list[str]:

@@ -89,10 +89,10 @@ def _without_unknown(table: Table) -> Table:
 def _heading(p: Prediction) -> list[str]:
     alias = f" ({p.choice.name})" if p.choice.is_alias else ""
     several = f"{p.execution.gpus} x " if p.execution.gpus > 1 else ""
-    return [f"{p.model.name} on {several}{p.device.id}{alias}: {p.device.name}", *_work(p), _ceilings(p)]
+    return [f"{p.model.name} on {several}{p.device.id}{alias}: {p.device.name}", *work_in_words(p), _ceilings(p)]
 
 
-def _work(p: Prediction) -> list[str]:
+def work_in_words(p: Prediction) -> list[str]:
     """What is computed and how, whatever the device."""
     w, e = p.workload, p.execution
     tokens = [f"{w.visual_tokens} visual"] if p.model.vision else []
@@ -130,7 +130,8 @@ def _ceilings(p: Prediction) -> str:
     return f"{origin}: {', '.join(rates)}; memory {p.device.bandwidth.printed}"
 
 
-def _what_times_are(predictions: Sequence[Prediction]) -> Iterator[str]:
+def what_times_are(predictions: Sequence[Prediction]) -> Iterator[str]:
+    """How roofline and expected times of predictions came about, and what may be concluded from them."""
     measured = {has_measured_rates(p.device) for p in predictions}
     if False in measured:
         yield "Times: predicted by the roofline; at the datasheet's clocks no run of these kernels is faster."
@@ -209,7 +210,7 @@ def _kinds(p: Prediction) -> Table:
         rows += [(phase.phase if i == 0 else "", *row) for i, row in enumerate(grouped)]
     notes = (
         "FLOPs, bytes: counted (multiply-add = 2, causal mask in full, each tensor moved once a kernel).",
-        *_what_times_are([p]),
+        *what_times_are([p]),
         "--format json lists every op.",
         *(f"note: {note}" for note in remarks.notes(p, brief=True)),
     )
@@ -226,7 +227,8 @@ def _kind_row(kind: str, times: Iterable[OpTime], phase_s: float) -> tuple[Any, 
     return kind, launches, total.flops, total.bytes, intensity_of(total), total.bound, *seconds, share, share
 
 
-def _fits_in_words(p: Prediction) -> str:
+def fits_in_words(p: Prediction) -> str:
+    """Whether memory and context hold a request, and which of them does not."""
     limits = {"memory": p.footprint.fits(p.device.memory_bytes), "context": p.within_context}
     exceeded = [name for name, holds in limits.items() if not holds]
     return f"no: {', '.join(exceeded)}" if exceeded else "yes"
@@ -238,8 +240,8 @@ def _comparison(predictions: Sequence[Prediction]) -> Table:
     table = Table(
         _device_columns(phases),
         tuple(_device_row(p, phases) for p in predictions),
-        title="\n".join([f"{predictions[0].model.name} on {len(predictions)} devices", *_work(predictions[0])]),
-        notes=(*_what_times_are(predictions), *notes),
+        title="\n".join([f"{predictions[0].model.name} on {len(predictions)} devices", *work_in_words(predictions[0])]),
+        notes=(*what_times_are(predictions), *notes),
     )
     return _without_unknown(table)
 
@@ -269,5 +271,5 @@ def _device_row(p: Prediction, phases: Sequence[str]) -> tuple[Any, ...]:
         p.tpot_roofline_s,
         expected_in_words(p.ttft_expected_s, *(p.ttft_range_s or ())),
         _expected(p.mean_decode) if p.mean_decode else None,
-        _fits_in_words(p),
+        fits_in_words(p),
     )
