@@ -20,7 +20,7 @@ from perfkit.kernels.host import EAGER, HostTime
 from perfkit.memory import Footprint, footprint
 from perfkit.models import DEFAULT_MODEL, load_model
 from perfkit.models.spec import ModelSpec
-from perfkit.ops import OpCost
+from perfkit.ops import OpCost, maximum
 from perfkit.parallel import Layout, layout_of, part_of
 from perfkit.phases import PhaseTime, launched, range_of, sum_of_known, total_of
 from perfkit.roofline import Engines, OpTime, engines_of, time_ops
@@ -94,6 +94,26 @@ class Prediction:
     def tpot_expected_s(self) -> Amount | None:
         """Expected time per output token, or None where it is not known or the model makes none."""
         return None if self.mean_decode is None else self.mean_decode.expected_s
+
+    @property
+    def request_roofline_s(self) -> Amount:
+        """Time of a whole request: to the first token, and a mean step for each that follows it.
+
+        >>> f"{analyze('v100', tokens=32).request_roofline_s:.3f} s"  # 0.01969 + 127 * 0.014789
+        '1.898 s'
+        """
+        return self.ttft_roofline_s + self._later_steps * (self.tpot_roofline_s or 0)
+
+    @property
+    def request_expected_s(self) -> Amount | None:
+        """Expected time of a whole request, or None where it is not known or the model makes no tokens."""
+        first, step = self.ttft_expected_s, self.tpot_expected_s
+        return None if first is None or step is None else first + self._later_steps * step
+
+    @property
+    def _later_steps(self) -> Amount:
+        """Decode steps behind the first token, which prefill gives."""
+        return maximum(0, self.workload.new_tokens - 1)
 
 
 def analyze(

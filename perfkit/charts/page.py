@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from perfkit.tables import Table, show
+from perfkit.tables import Table
+from perfkit.tables.markup import grid
 
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 76rem; margin: 2rem auto;
@@ -37,14 +38,6 @@ def page(svg: str, tables: Sequence[Table]) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    kinds = ["" if column.unit in ("", "prose", "bar") else ' class="number"' for column in table.columns]
     yield f"<h2>{escape(table.title)}</h2>"
-    heads = zip(kinds, table.columns, strict=True)
-    yield "<div><table><tr>" + "".join(f"<th{kind}>{escape(column.header)}</th>" for kind, column in heads) + "</tr>"
-    for i, row in enumerate(table.rows):
-        cells = zip(kinds, table.columns, row, strict=True)
-        shown = "".join(f"<td{kind}>{escape(show(value, column.unit))}</td>" for kind, column, value in cells)
-        start = '<tr class="section">' if i in table.rule_before else "<tr>"
-        yield f"{start}{shown}</tr>"
-    yield "</table></div>"
+    yield from grid(table)
     yield from (f"<p>{escape(note)}</p>" for note in table.notes)

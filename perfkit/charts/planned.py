@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perfkit import reports
 from perfkit.charts.rendering import write_figure
 from perfkit.charts.sheet import Heading, sheet
-from perfkit.charts.style import FAINT, GREY, INK, MARKERS, SERIES, TEXT, plain_axes, tint
+from perfkit.charts.style import FAINT, GREY, INK, MARKERS, SERIES, TEXT, decade_axis, plain_axes, seconds_axis, tint
 from perfkit.planning.planner import Planned, cost_of
 from perfkit.planning.regions import MET, Region, region_of
 from perfkit.units import format_quantity
@@ -91,7 +91,9 @@ def _draw_front(axes: Axes, planned: Planned) -> None:
     axes.plot(cost[on], c.figures.ttft_s[on], "o", ms=DOT + 2, mfc="none", mec=INK, mew=0.7, zorder=3)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _labelled(axes, COSTS[planned.request.rank], "TTFT, s", "feasible, and not beaten")
+    decade_axis(axes.xaxis, "{:g}".format)
+    seconds_axis(axes.yaxis)
+    _labelled(axes, COSTS[planned.request.rank], "TTFT", "feasible, and not beaten")
 
 
 def _draw_times(axes: Axes, planned: Planned, region: Region) -> None:
@@ -110,7 +112,8 @@ def _draw_times(axes: Axes, planned: Planned, region: Region) -> None:
     axes.set_yscale("log")
     axes.set_xticks(region.batches, [f"{batch:.0f}" for batch in region.batches])
     axes.minorticks_off()
-    _labelled(axes, "batch", "s", f"{planned.plans[0].point.visual_tokens} visual tokens")
+    seconds_axis(axes.yaxis)
+    _labelled(axes, "batch", "TTFT, TPOT", f"{planned.plans[0].point.visual_tokens} visual tokens")
 
 
 def _draw_region(axes: Axes, planned: Planned, region: Region) -> None:

@@ -35,6 +35,15 @@ def check_chart(path: Path) -> None:
     """
     if path.suffix.lower() not in ENDINGS:
         raise UnknownName("ending of a chart", path.suffix, ENDINGS)
+    check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Refuse to draw where nothing can.
+
+    Raises:
+        MachineError: matplotlib is not installed.
+    """
     try:
         import matplotlib  # noqa: F401  # only whether it is there
     except ImportError:
@@ -48,19 +57,26 @@ def write_figure(path: Path, draw: Callable[[], Figure], tables: Sequence[Table]
         UnknownName, MachineError: as `check_chart`; or it cannot be written, and what stood there stays.
     """
     check_chart(path)
+    form = path.suffix.lower().removeprefix(".")
+    drawn = figure_bytes(draw, "svg" if form == "html" else form)
+    write_whole(path, page(drawn.decode(), tables) if form == "html" else drawn)
+
+
+def figure_bytes(draw: Callable[[], Figure], form: str, dpi: int = PNG_DPI) -> bytes:
+    """A figure as the bytes of a png (of `dpi` dots an inch), svg or pdf."""
     from matplotlib import rc_context
 
-    form = path.suffix.lower().removeprefix(".")
+    buffer = io.BytesIO()
     with (
         rc_context({"svg.hashsalt": "perfkit", "pdf.fonttype": TRUETYPE}),
         rc_context({"font.family": ["DejaVu Sans"], "hatch.linewidth": 0.6}),
     ):
-        figure = draw()
-        drawn = _rendered(figure, "svg" if form == "html" else form)
-    write_whole(path, page(drawn.decode(), tables) if form == "html" else drawn)
-
-
-def _rendered(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=PNG_DPI, metadata=_METADATA[form])
+        draw().savefig(buffer, format=form, dpi=dpi, metadata=_METADATA[form])
     return buffer.getvalue()
+
+
+def font_file(name: str) -> str:
+    """Path of a font that matplotlib brings: of the letters of all charts, say, which are `DejaVuSans`."""
+    from matplotlib import get_data_path
+
+    return str(Path(get_data_path(), "fonts", "ttf", f"{name}.ttf"))

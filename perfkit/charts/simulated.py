@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfkit import reports
 from perfkit.charts.rendering import write_figure
 from perfkit.charts.sheet import Heading, sheet
-from perfkit.charts.style import FAINT, GREY, INK, MARKERS, SERIES, TEXT, plain_axes, tick_text
+from perfkit.charts.style import FAINT, GREY, INK, MARKERS, SERIES, TEXT, plain_axes, seconds_axis
 from perfkit.serving.curves import REDUCER_S, RateCurve, rate_curve, tokens_curve
 from perfkit.serving.figures import Quantiles
 from perfkit.serving.request import Policy
@@ -92,18 +91,8 @@ def _draw_times(
     if goal is not None:
         axes.axhline(goal, color=GREY, lw=0.9, ls="-.")
     axes.set_xlim(left=0)
-    _mark_seconds(axes)
+    seconds_axis(axes.yaxis)
     _labelled(axes, "requests/s", label, "up to nearly the capacity")
-
-
-def _mark_seconds(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 of every tenfold of a logarithmic axis."""
-    low, high = axes.get_ylim()
-    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
-    ticks = [step * 10.0**power for power in decades for step in (1, 2, 5)]
-    shown = [tick for tick in ticks if low <= tick <= high]
-    axes.set_yticks(shown, [tick_text(tick, "s") for tick in shown])
-    axes.set_yticks([], minor=True)
 
 
 def _draw_tokens(axes: Axes, several: Sequence[Simulated]) -> None:

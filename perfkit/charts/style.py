@@ -119,6 +119,15 @@ def decade_axis(axis: Axis, text: Callable[[float], str]) -> None:
     axis.set_ticks([], minor=True)
 
 
+def seconds_axis(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 of each tenfold within the limits of a logarithmic axis, each with its unit."""
+    low, high = axis.get_view_interval()
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    ticks = [step * 10.0**power for power in decades for step in (1, 2, 5) if low <= step * 10.0**power <= high]
+    axis.set_ticks(ticks, [tick_text(tick, "s") for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
 def tick_text(value: float, unit: str) -> str:
     """A figure on an axis, without zeros that say nothing.
 

@@ -41,7 +41,7 @@ def draw_validation(validation: Validation, path: Path | str) -> None:
         UnknownName: another ending.
         MachineError: no matplotlib, or the file cannot be written; nothing is changed then.
     """
-    write_figure(Path(path), lambda: _figure(validation), reports.overview(validation))
+    write_figure(Path(path), lambda: figure_of(validation), reports.overview(validation))
 
 
 class _Row(NamedTuple):
@@ -53,7 +53,8 @@ class _Row(NamedTuple):
     fall: Waterfall | None
 
 
-def _figure(v: Validation) -> Figure:
+def figure_of(v: Validation) -> Figure:
+    """The chart as a figure."""
     from matplotlib.figure import Figure
 
     facets = facets_of(point.case for point in v.points)

@@ -108,20 +108,9 @@ def _seconds(name: str) -> Callable[[Point], Any]:
     return of
 
 
-def request_s(prediction: Prediction) -> float:
-    """Time of a whole request by the roofline: to the first token, and a mean step for each that follows it.
-
-    >>> from perfkit.latency import analyze
-    >>> f"{request_s(analyze('v100', tokens=32)):.3f} s"  # 0.01969 + 127 * 0.014789
-    '1.898 s'
-    """
-    following = max(0, prediction.workload.new_tokens - 1)
-    return float(prediction.ttft_roofline_s + following * (prediction.tpot_roofline_s or 0))
-
-
 def _energy_j(point: Point) -> float | None:
     tdp = point.prediction.device.tdp
-    return None if tdp is None or tdp.value is None else tdp.value * request_s(point.prediction)
+    return None if tdp is None or tdp.value is None else tdp.value * float(point.prediction.request_roofline_s)
 
 
 def _mean_tokens(point: Point) -> float | None:
@@ -185,7 +174,7 @@ def _listed() -> Iterator[CostColumn]:
     tpot = "TPOT, a mean step"
     yield _time("decode_ms", "Decode", PREDICTED, tpot, lambda p: p.prediction.tpot_roofline_s)
     request = "TTFT and a mean decode step for each new token after the first"
-    yield _time("request_ms", "Request", PREDICTED, request, lambda p: request_s(p.prediction))
+    yield _time("request_ms", "Request", PREDICTED, request, lambda p: p.prediction.request_roofline_s)
     yield _time("ttft_expected_ms", "TTFT exp.", EXPECTED, ttft, lambda p: p.prediction.ttft_expected_s)
     yield _time("decode_expected_ms", "Decode exp.", EXPECTED, tpot, lambda p: p.prediction.tpot_expected_s)
     yield from _speedups("speedup", "Speed-up", "TTFT", lambda p: p.ttft_roofline_s)

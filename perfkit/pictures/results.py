@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from perfkit.cost_tables.columns import request_s
 from perfkit.latency import Prediction
 from perfkit.measuring.measurement import Machine
 from perfkit.measuring.protocol import Timing
@@ -86,7 +85,7 @@ FIGURES = (
     Figure("prefill_flops", "prefill FLOPs", "FLOP", _prefill_flops),
     Figure("ttft_roofline_s", "TTFT", "s", lambda p: p.ttft_roofline_s),
     Figure("kv_bytes", "KV cache", "B", lambda p: p.footprint.kv),
-    Figure("request_roofline_s", "request", "s", request_s),
+    Figure("request_roofline_s", "request", "s", lambda p: p.request_roofline_s),
 )
 
 

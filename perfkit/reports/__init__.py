@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perfkit.errors import InvalidValue
-from perfkit.tables import Table
+from perfkit.tables import Table, Tables
 
 if TYPE_CHECKING:
     from perfkit.calibration.calibrating import CalibrationRun
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perfkit.validation.kernel_tables import KernelPredictions
     from perfkit.validation.published import PublishedValidation
     from perfkit.views.breakdown import BreakdownView
+    from perfkit.views.gains import GainsView
     from perfkit.views.roofline import RooflineView
     from perfkit.views.tokens import TokensView
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         | RooflineView
         | TokensView
         | BreakdownView
+        | GainsView
     )
 
 # By name, so that a report loads only what its own kind of value needs.
@@ -88,6 +90,7 @@ _MODULES = {
     "RooflineView": "roofline_view",
     "TokensView": "tokens_view",
     "BreakdownView": "breakdown_view",
+    "GainsView": "gains_view",
 }
 
 
@@ -106,11 +109,14 @@ def report(value: Reportable | Sequence[Reportable]) -> Table:
     return table
 
 
-def overview(value: Reportable | Sequence[Reportable]) -> list[Table]:
-    """What people see of a value, or of several of a kind."""
+def overview(value: Reportable | Sequence[Reportable]) -> Tables:
+    """What people see of a value, or of several of a kind: the tables of the command of its name.
+
+    Raises:
+        InvalidValue: as `report`.
+    """
     values = _several(value)
-    tables: list[Table] = _module(values).overview(values)
-    return tables
+    return Tables(_module(values).overview(values))
 
 
 def printed(value: Reportable | Sequence[Reportable]) -> Table | PaperTable:

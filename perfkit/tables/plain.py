@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "csv", "markdown", "latex", "html")
 ALWAYS = 9  # importance of a column that stays however narrow the terminal
 _TEXT = ("", "prose")
+LEFT = (*_TEXT, "bar")  # units of columns that stand to the left
 BAR_WIDTHS = (12, 8, 5)  # of a full bar: the widest for which nothing has to go
 
 
@@ -75,6 +76,19 @@ class Table(NamedTuple):
 
         return pandas.DataFrame.from_records(list(self.records()), columns=[column.key for column in self.columns])
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows where the table is the value of a cell."""
+        from perfkit.tables.condensing import condensed
+        from perfkit.tables.markup import notebook_html
+
+        return notebook_html([condensed(self)])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # IPython's signature
+        """The same where IPython shows text alone."""
+        from perfkit.tables.condensing import condensed
+
+        printer.text(render_for_people([condensed(self)]))
+
     def _csv(self) -> str:
         return "\n".join(map(_csv_line, [[column.key for column in self.columns], *self.rows]))
 
@@ -88,6 +102,40 @@ class Table(NamedTuple):
         align = ["left" if column.unit in _TEXT else "right" for column in columns]
         headers = [_cell(column.key, style) for column in columns]
         return tabulate(cells, headers, tablefmt=style, disable_numparse=True, colalign=align if cells else None)
+
+
+class Tables(list[Table]):
+    """Tables that people see of a value, one below the other; in a notebook they are shown so.
+
+    >>> print(Tables([Table((), (), title="One"), Table((), (), title="Two")]))
+    One
+    <BLANKLINE>
+    Two
+    """
+
+    def titled(self, start: str) -> Table:
+        """The first table whose title starts so.
+
+        Raises:
+            UnknownName: no such table.
+
+        >>> Tables([Table((), (), title="Totals of all")]).titled("Totals").title
+        'Totals of all'
+        """
+        titles = [table.title.partition("\n")[0] for table in self]
+        found = next((title for title in titles if title.startswith(start)), start)
+        return self[titles.index(parse_choice("title of a table", found, titles))]
+
+    def __str__(self) -> str:
+        return render_for_people(self)
+
+    def _repr_html_(self) -> str:
+        from perfkit.tables.markup import notebook_html
+
+        return notebook_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002  # IPython's signature
+        printer.text(str(self))
 
 
 def _csv_line(cells: Iterable[Any]) -> str:
@@ -122,7 +170,7 @@ def _lines(table: Table, width: int, color: bool) -> Iterator[str]:
             [column.header for column in columns],
             rows,
             width=width,
-            right=[i for i, unit in enumerate(units) if unit not in (*_TEXT, "bar")],
+            right=[i for i, unit in enumerate(units) if unit not in LEFT],
             prose=[i for i, unit in enumerate(units) if unit == "prose"],
             painted=[i for i, unit in enumerate(units) if unit == "bar"],
             blank_before=table.rule_before,

@@ -118,9 +118,9 @@ def texts_overlap(figure):
     ("tokens", "batches"), [((576,), (1,)), ((576, 288, 144, 64, 32), (1, 8))], ids=["5 points", "42 points"]
 )
 def test_no_label_covers_another_or_leaves_the_picture(tokens, batches):
-    from perfkit.charts.validation import _figure
+    from perfkit.charts.validation import figure_of
 
-    figure = _figure(validate([measurement(tokens, batches)]))
+    figure = figure_of(validate([measurement(tokens, batches)]))
     overlaps, boxes = texts_overlap(figure)
     assert overlaps == []
     width, height = figure.get_size_inches() * figure.dpi
