@@ -242,7 +242,8 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path: Path, old: str, new: str,
 
 
 def test_the_example_of_the_guide_loads_and_gives_its_figure(tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```yaml\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
+    page = (GUIDE.parent / "adding-a-convention.md").read_text()
+    (example,) = re.findall(r"^```yaml .*?\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     convention = read(tmp_path, example)
     (figure,) = convention.figures
     assert citation_of(figure, convention).given
