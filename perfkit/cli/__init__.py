@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from perfkit.errors import PerfkitError
+from perfkit.errors import PerfkitError, UnknownName
 
 COMMANDS = (
     "calibrate",
@@ -31,6 +31,8 @@ COMMANDS = (
     "table",
     "validate",
 )
+# Of libraries that a command may lack without saying so itself, the extra that brings them.
+EXTRAS = {"numpy": "arrays", "pandas": "frames", "filelock": "sweep", "transformers": "torch"}
 DEFAULTS = "perfkit.defaults"  # in a context's meta: what configuration files say of the command that runs
 COMPLETE = "_PERFKIT_COMPLETE"  # set by a shell's script while a line is being completed
 
@@ -77,6 +79,16 @@ class _Commands(click.Group):
             return completed(load_command(name))
         return load_command(name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if not ctx.resilient_parsing and not args[0].startswith("-"):
+                error.message = str(UnknownName("command", args[0], COMMANDS))
+            raise
+
     def main(self, *args: Any, **extra: Any) -> Any:
         if COMPLETE in os.environ:
             from perfkit.cli.completing import register
@@ -99,8 +111,18 @@ class _Commands(click.Group):
             raise
         except PerfkitError as error:
             _fail(ctx, str(error))
-        except Exception as error:  # a defect: still one line, and how to see more
-            _fail(ctx, f"unexpected {type(error).__name__}: {error} (-v shows the traceback; please report it)")
+        except Exception as error:
+            _fail(ctx, _missing_library(error) or _defect(error))
+
+
+def _missing_library(error: Exception) -> str | None:
+    library = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return f"this needs {library}: pip install 'perfkit[{EXTRAS[library]}]'" if library in EXTRAS else None
+
+
+def _defect(error: Exception) -> str:
+    """Still one line, and how to see more."""
+    return f"unexpected {type(error).__name__}: {error} (-v shows the traceback; please report it)"
 
 
 def _fail(ctx: click.Context, message: str) -> None:

@@ -8,13 +8,14 @@ import pty
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 import perfkit
-from perfkit.cli import COMMANDS, main
+from perfkit.cli import COMMANDS, EXTRAS, main
 from perfkit.tables import FORMATS
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,7 @@ def test_the_help_lists_every_command():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rooflin"], "No such command 'rooflin'"),
+        (["rooflin"], "unknown command 'rooflin'; nearest: roofline"),
         (["roofline"], "Missing option '--gpu'"),
         (["roofline", "--gpu", "v100", "--token", "3", "--frmat", "json"], "No such option"),
         (["gpus", "--gpu", "v100"], "No such option"),
@@ -355,6 +356,17 @@ def test_a_defect_is_one_line_too(monkeypatch):
     assert "unexpected ZeroDivisionError: an unforeseen zero" in line
     assert "-v" in line
     assert "Traceback" in run("count", "-v").stderr
+
+
+@pytest.mark.parametrize(("library", "extra"), sorted(EXTRAS.items()))
+def test_a_library_that_is_missing_is_named_with_what_brings_it(monkeypatch, library, extra):
+    def fail(*_, **__):
+        raise ModuleNotFoundError(f"No module named {library!r}", name=f"{library}.core")
+
+    monkeypatch.setattr("perfkit.totals.counted.count", fail)
+    assert error_line("count") == f"this needs {library}: pip install 'perfkit[{extra}]'"
+    brought = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    assert any(re.match(rf"{library}\W", each) for each in brought)
 
 
 # --- formats
