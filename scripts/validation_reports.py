@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
 
-from perfkit import validate
+from perfkit import chart, validate
 from perfkit.charts.validation import draw_validation
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.schema import read_measurement
@@ -55,7 +55,11 @@ def _device(folder: Path) -> str | None:
 def _machine_page(folder: Path) -> str:
     validation, device = judge(folder), _device(folder)
     command = f"perfkit validate {folder.as_posix()}/*.json" + (f" --gpu {device}" if device else "")
-    parts = [f"![measured against predicted]({folder.name}.svg)", text_of(validation)]
+    parts = [
+        f"![mean errors, and every phase measured against predicted]({folder.name}-accuracy.svg)",
+        text_of(validation),
+        f"![every phase: measured over predicted, and where its time goes]({folder.name}.svg)",
+    ]
     before = TARGET / f"{folder.name}-prediction.json"
     if before.exists():
         parts.append(f"```text\n{render_for_people([judged(validation, before)], width=WIDTH)}\n```")
@@ -70,7 +74,9 @@ def main() -> None:
         for file, text in pages():
             file.write_text(text, encoding="utf-8")
         for folder in machines():
-            draw_validation(judge(folder), TARGET / f"{folder.name}.svg")
+            validation = judge(folder)
+            draw_validation(validation, TARGET / f"{folder.name}.svg")
+            chart(validation, "page").save(TARGET / f"{folder.name}-accuracy.svg")
 
 
 if __name__ == "__main__":
