@@ -51,6 +51,7 @@ bench:
 	$(PYTHON) -m benchmarks.kernels
 	$(PYTHON) -m benchmarks.sweep
 	$(PYTHON) -m benchmarks.serving
+	$(PYTHON) -m benchmarks.page
 	$(PYTHON) -m benchmarks.reducers
 	$(PYTHON) -m benchmarks.reduced_llava
 

@@ -84,10 +84,10 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            if not ctx.resilient_parsing and not args[0].startswith("-"):
-                error.message = str(UnknownName("command", args[0], COMMANDS))
-            raise
+        except click.UsageError:
+            if args[0].startswith("-"):
+                raise
+            raise click.UsageError(str(UnknownName("command", args[0], COMMANDS)), ctx) from None
 
     def main(self, *args: Any, **extra: Any) -> Any:
         if COMPLETE in os.environ:

@@ -114,6 +114,10 @@ def overview(value: Reportable | Sequence[Reportable]) -> Tables:
 
     Raises:
         InvalidValue: as `report`.
+
+    >>> from perfkit.latency import analyze
+    >>> [table.title for table in overview(analyze("v100", tokens=32))][1]
+    'Totals'
     """
     values = _several(value)
     return Tables(_module(values).overview(values))
