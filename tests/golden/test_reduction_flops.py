@@ -46,6 +46,7 @@ def stack_of(layers: int) -> Any:
         return transformers.LlamaModel._from_config(config, dtype=HALF).eval()
 
 
+@cache
 def prefill_and_step(layers: int, batch: int, tokens: int) -> tuple[int, int]:
     """FLOPs of the layers over a prompt, and over the next token."""
     cached = transformers.DynamicCache()
@@ -137,6 +138,7 @@ def pixels_of(model: str, pictures: int) -> torch.Tensor:
     return empty(pictures, 3, side, side)
 
 
+@cache
 def walked(model: str, pictures: int, *, scored: bool) -> int:
     """FLOPs of the tower up to its features, and where patches are `scored` of the last layer's keys and one query."""
     tower = tower_of(model)
@@ -162,11 +164,16 @@ def test_what_a_reducer_needs_of_the_tower(model: str, batch: int, tiles: int, t
     assert sum(op.matmul_flops for op in needed) == walked(model, batch * tiles, scored=scored)
 
 
+@cache
+def run_whole(model: str, pictures: int) -> int:
+    """FLOPs of the tower as LLaVA calls it."""
+    tower, pixels = tower_of(model), pixels_of(model, pictures)
+    return counted(lambda: tower(pixels, output_hidden_states=True).hidden_states[-2])
+
+
 @pytest.mark.parametrize(("text", "scored"), [("prumerge", True), ("sequential:n=64", False)])
 @pytest.mark.parametrize(("model", "batch", "tiles"), TOWERS)
 def test_what_it_skips_is_the_rest_of_what_runs(model: str, batch: int, tiles: int, text: str, *, scored: bool) -> None:
-    tower, pixels = tower_of(model), pixels_of(model, batch * tiles)
-    runs = counted(lambda: tower(pixels, output_hidden_states=True).hidden_states[-2])  # as LLaVA calls it
     skipped = analyze("h100", model, reduction=text, batch=batch).skipped
     assert skipped is not None
-    assert skipped.matmul_flops == runs - walked(model, batch * tiles, scored=scored)
+    assert skipped.matmul_flops == run_whole(model, batch * tiles) - walked(model, batch * tiles, scored=scored)

@@ -66,10 +66,9 @@ def merged(features: Array, scores: Array, keys: Array, kept: list[int]) -> Arra
     # What is not kept: kept places become 0, and as many zeros as kept ones are cut off. Of a patch kept twice only
     # one zero comes, so the cut takes a patch that is not kept.
     rest = sorted(0 if patch in kept else patch for patch in range(len(features)))[len(kept) :]
-    tokens = []
+    tokens, length = [], np.linalg.norm(keys, axis=1)
     for number, patch in enumerate(kept):
         others = kept[:number] + kept[number + 1 :] + rest
-        length = np.linalg.norm(keys, axis=1)
         cosines = keys[others] @ keys[patch] / length[others] / length[patch]
         nearest = [others[place] for place in np.argsort(-cosines)[:NEIGHBOURS]]
         tokens.append(features[patch] + sum(scores[other] * features[other] for other in nearest))

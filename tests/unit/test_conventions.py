@@ -266,6 +266,8 @@ def test_switches_are_said() -> None:
     assert switched.switched(elementwise=False).label == switched.label  # it is off already
     assert torch.switched(ffn_matrices=2).label == "torch, but ffn matrices 2"
     assert torch.switched(elementwise=True).label == "torch, but elementwise"
+    on = torch.switched(elementwise=True)
+    assert on.switched(elementwise=False).label == "torch, but elementwise, no elementwise"
     assert load_convention("prumerge").switched(causal="full").overrides == ()
 
 

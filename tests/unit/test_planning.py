@@ -14,6 +14,7 @@ from perfkit.charts.planned import draw_planned
 from perfkit.cli import main
 from perfkit.errors import InvalidValue, UnknownName
 from perfkit.hardware import load_device
+from perfkit.planning import loads
 from perfkit.planning.energy import ESTIMATED, MEASURED, energy_source, request_j
 from perfkit.planning.figures import figures_of
 from perfkit.planning.goals import Goals, limits_of
@@ -238,7 +239,8 @@ def test_one_replica_under_load_is_what_a_simulation_finds() -> None:
     assert found.served.busy == alone.figures.utilisation
 
 
-def test_a_budget_is_held_against_all_replicas() -> None:
+def test_a_budget_is_held_against_all_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loads, "REQUESTS", 200)
     with pytest.raises(InvalidValue, match=r"60 requests/s cost \$\d+\.\d\d an hour at least, more than \$2\.00: \d"):
         plan("a100", rate=60, usd_per_hour=2.0, **LOADED)
     with pytest.raises(InvalidValue, match="--rate needs --ttft or --tpot"):
@@ -247,7 +249,8 @@ def test_a_budget_is_held_against_all_replicas() -> None:
         plan("a100", rate=0, ttft_s=1)
 
 
-def test_the_command_shows_replicas() -> None:
+def test_the_command_shows_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loads, "REQUESTS", 200)
     done = run("--gpu", "a100", "--tokens", "32", "--tp", "1", "--batch", "1,16", "--ttft", "0.2", "--rate", "30")
     assert done.exit_code == 0, done.output
     assert "replicas" in done.output

@@ -213,6 +213,26 @@ def test_the_json() -> None:
     assert list(found["goals"]["largest_rate"]) == ["rate", "least", "most", "requests", "step"]
 
 
+def test_a_request_by_itself_is_told_by_the_basis_that_was_asked_for() -> None:
+    typed = ("simulate", "--gpu", "h100", "--rate", 1, "--requests", 20, "--format", "json")
+    alone = analyze("h100")
+    for basis in ("roofline", "expected"):
+        found = json.loads(run(*typed, "--basis", basis).output)
+        assert found["basis"] == basis
+        assert found["alone"]["ttft_s"] == getattr(alone, f"ttft_{basis}_s")
+        assert found["alone"]["tpot_s"] == getattr(alone, f"tpot_{basis}_s")
+
+
+def test_goals_that_one_request_by_itself_misses_are_said_to_be_met_at_no_rate() -> None:
+    # A step takes 4 ms at the least: 13.5 GB of weights at 3.35 TB/s.
+    typed = ("simulate", "--gpu", "h100", "--rate", 1, "--requests", 20, "--tpot", "1ms")
+    said = " ".join(run(*typed).output.split())
+    assert "TPOT up to 1.00 ms: met by 0 % of the requests." in said
+    assert "At no rate do nine of ten requests meet the goals: one by itself misses them." in said
+    largest = json.loads(run(*typed, "--format", "json").output)["goals"]["largest_rate"]
+    assert (largest["rate"], largest["most"]) == (0, 0)
+
+
 def test_the_tidy_table_is_a_row_a_run() -> None:
     done = run("simulate", "--gpu", "h100", "--rate", 2, "--requests", 50, "--format", "csv")
     head, row = done.output.splitlines()
