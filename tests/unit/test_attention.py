@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from perfkit.attention import AttentionShape, eager_attention, fused_attention
+from perfkit.kernel_shapes import KernelShape, bmm, over_rows
 from perfkit.ops import OpCost, Place
 from perfkit.units import Precision
 
@@ -87,3 +90,41 @@ def test_eager_and_fused_do_the_same_work() -> None:
         assert sum(op.matmul_flops for op in eager) == fused.matmul_flops
         assert sum(op.vector_flops for op in eager) == fused.vector_flops
         assert sum(op.bytes for op in eager) > fused.bytes
+
+
+def test_shared_heads_that_are_activations_are_read_as_such() -> None:
+    copy, *_ = eager_attention(PLACE, "attention", GROUPED)
+    assert traffic(copy) == (0, 480, 960, 0, 0)  # 2 * 120 elements in, 2 * 240 out
+    assert (copy.kind, copy.kernel) == ("copy", None)
+    assert {type(figure) for figure in copy[5:12]} == {int}
+
+
+@pytest.mark.parametrize(
+    ("phase", "cached", "op", "causal"),
+    [
+        ("prefill", True, "attention_prefill", 1),
+        ("decode", True, "attention_decode", 0),
+        ("prefill", False, "attention_encoder", 0),  # a text encoder
+        ("vision", False, "attention_encoder", 0),
+    ],
+)
+def test_the_fused_kernel(phase: str, cached: bool, op: str, causal: int) -> None:
+    made = fused_attention(PLACE._replace(phase=phase), "attention", GROUPED._replace(cached=cached))
+    sizes = {"batch": 2, "q_tokens": 3, "kv_tokens": 5, "heads": 4, "kv_heads": 2, "head_dim": 6}
+    assert made.kernel == KernelShape(op, **sizes, causal=causal)
+    assert (made.phase, made.name) == (phase, "attention")
+
+
+def test_the_kernels_of_eager_attention() -> None:
+    # 8 heads of both sequences: (3, 6) x (6, 5), softmax over 24 rows of 5, (3, 5) x (5, 6)
+    found = eager_attention(PLACE, "attention", EVERY_HEAD)
+    assert [op.kernel for op in found] == [bmm(8, 3, 5, 6), over_rows("softmax", 24, 5), bmm(8, 3, 6, 5)]
+
+
+def test_figures_are_totals_over_the_repeats() -> None:
+    thrice = PLACE._replace(repeat=3)
+    for shape in (EVERY_HEAD, GROUPED, GROUPED._replace(cached=True)):
+        made = zip(eager_attention(thrice, "a", shape), eager_attention(PLACE, "a", shape), strict=True)
+        for many, one in (*made, (fused_attention(thrice, "a", shape), fused_attention(PLACE, "a", shape))):
+            assert work(many) == tuple(3 * figure for figure in work(one))
+            assert traffic(many) == tuple(3 * figure for figure in traffic(one))

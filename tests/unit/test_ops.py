@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from perfkit import ops
+from perfkit.kernel_shapes import KernelShape, gemm, over_rows
 from perfkit.ops import OpCost, Place
 from perfkit.units import Precision
 
@@ -34,12 +35,73 @@ def test_flops_and_bytes_are_sums() -> None:
     assert op.bytes == 124  # 4 + 8 + 16 + 32 + 64
 
 
+@pytest.mark.parametrize(("products", "multiplies"), [(0, False), (1, True), (0.0, True), (np.zeros(2), True)])
+def test_an_op_multiplies_unless_its_products_are_the_number_0(products: object, multiplies: bool) -> None:
+    # a figure of a sweep may be zero at some of its points only
+    assert OpCost("prefill", "x", "linear", 1, HALF, products).multiplies is multiplies
+
+
+def test_an_op_costs_nothing_that_is_not_said() -> None:
+    assert OpCost("prefill", "x", "copy", 1, HALF)[5:] == (0, 0, 0, 0, 0, 0, 0, None)
+    assert PLACE._replace(repeat=2).cost("x", "copy") == OpCost("prefill", "x", "copy", 2, HALF)
+    assert PLACE.group is None
+
+
+def test_every_figure_of_a_place_goes_to_its_own() -> None:
+    # twice; 4 bytes an element read or written, 1 in the cache, weights as they are given
+    kernel = gemm(1, 2, 3)
+    figures = {"matmul": 1, "vector": 2, "weight_bytes": 4, "read": 8, "write": 16, "kv_read": 32, "kv_write": 64}
+    op = MIXED._replace(repeat=2).cost("x", "linear", **figures, kernel=kernel)  # type: ignore[arg-type]
+    assert op == ("prefill", "x", "linear", 2, Precision.FP32, 2, 4, 8, 2 * 8 * 4, 2 * 16 * 4, 64, 128, kernel)
+
+
 def test_figures_are_totals_over_the_repeats() -> None:
     once = ops.linear(PLACE, "q_proj", 2, 3, 5, bias=True)
     thrice = ops.linear(PLACE._replace(repeat=3), "q_proj", 2, 3, 5, bias=True)
     assert thrice.repeat == 3
     assert work(thrice) == tuple(3 * figure for figure in work(once))
     assert traffic(thrice) == tuple(3 * figure for figure in traffic(once))
+
+
+def test_figures_of_whole_numbers_are_whole() -> None:
+    place = MIXED._replace(repeat=3)
+    made = [
+        ops.linear(place, "x", 3, 6, 5, bias=True),
+        ops.norm(place, "x", 3, 7, "layernorm"),
+        ops.patch_positions(place, "x", 2, 4, 5, 3),
+        ops.rotary(place, "x", 6, 3, 12, 4),
+        ops.kv_write(place, "x", 3, 5),
+    ]
+    assert {type(figure) for op in made for figure in op[5:12]} == {int}
+
+
+# --- what an op is: its kind, and the kernel that tables of measured kernels name
+
+
+@pytest.mark.parametrize(
+    ("op", "kind", "kernel"),
+    [
+        (ops.linear(PLACE, "x", 3, 4, 5), "linear", gemm(3, 5, 4)),
+        (ops.linear(PLACE, "x", 3, 4, 5, kind="convolution"), "convolution", gemm(3, 5, 4)),
+        (ops.experts(PLACE, "x", 3, 4, 5, count=8, chosen=2), "linear", None),  # several products of unknown sizes
+        (ops.norm(PLACE, "x", 3, 4, "rmsnorm"), "norm", over_rows("rmsnorm", 3, 4)),
+        (ops.norm(PLACE, "x", 3, 4, "layernorm"), "norm", over_rows("layernorm", 3, 4)),
+        (ops.add(PLACE, "x", 3, 4), "add", over_rows("add", 3, 4)),
+        (ops.activation(PLACE, "x", 3, 4, "gelu"), "activation", over_rows("gelu", 3, 4)),
+        (ops.gated_activation(PLACE, "x", 3, 4, "silu"), "activation", over_rows("silu_mul", 3, 4)),
+        (ops.softmax(PLACE, "x", 3, 4), "softmax", over_rows("softmax", 3, 4)),
+        (ops.rotary(PLACE, "x", 3, 3, 4, 2), "rotary", None),
+        (ops.embedding(PLACE, "x", 3, 4), "embedding", None),
+        (ops.position_rows(PLACE, "x", 3, 3, 4), "embedding", None),
+        (ops.patch_positions(PLACE, "x", 3, 4, 5, 2), "embedding", None),
+        (ops.weighted_sum(PLACE, "x", 3, 2, 4), "add", None),
+        (ops.copy(PLACE, "x", 3, 4), "copy", None),
+        (ops.kv_write(PLACE, "x", 3, 4), "kv_write", None),
+    ],
+)
+def test_kinds_and_kernels(op: OpCost, kind: str, kernel: KernelShape | None) -> None:
+    assert (op.phase, op.name, op.kind, op.repeat, op.engine) == ("prefill", "x", kind, 1, HALF)
+    assert op.kernel == kernel
 
 
 # --- linear
@@ -126,6 +188,13 @@ def test_layer_norm() -> None:
     op = ops.norm(PLACE, "input_norm", 3, 10, "layernorm")
     assert work(op) == (0, 210)  # 7 an element
     assert traffic(op) == (40, 60, 60, 0, 0)  # scale and shift
+
+
+@pytest.mark.parametrize("kind", ["rmsnorm", "layernorm"])
+def test_norm_without_weights(kind: str) -> None:
+    plain, learned = (ops.norm(PLACE, "input_norm", 3, 10, kind, learned=learned) for learned in (False, True))
+    assert plain == learned._replace(weight_bytes=0)
+    assert learned == ops.norm(PLACE, "input_norm", 3, 10, kind)
 
 
 def test_residual() -> None:
@@ -249,5 +318,22 @@ def test_maximum_and_minimum_of_arrays() -> None:
     assert ops.maximum(rising, falling).tolist() == [3.0, 2.0, 3.0]
     assert ops.minimum(rising, falling).tolist() == [1.0, 2.0, 1.0]
     assert ops.maximum(rising, 2).tolist() == ops.maximum(2, rising).tolist() == [2.0, 2.0, 3.0]
-    assert ops.minimum(rising, 2).tolist() == [1.0, 2.0, 2.0]
+    assert ops.minimum(rising, 2).tolist() == ops.minimum(2, rising).tolist() == [1.0, 2.0, 2.0]
     assert ops.maximum(np.array([4.0]), 2).tolist() == [4.0]
+
+
+# --- quotients
+
+
+def test_equal_parts() -> None:
+    assert ops.evenly(12, 4) == 3
+    assert type(ops.evenly(12, 4)) is int
+    assert ops.evenly(2**60 + 2, 2) == 2**59 + 1  # which no float holds
+    for total, parts in ((np.array([12.0, 6.0]), 4), (6, np.array([2.0, 4.0]))):
+        assert ops.evenly(total, parts).tolist() == [3.0, 1.5]
+
+
+def test_the_least_whole_number_that_is_not_below() -> None:
+    assert [ops.ceiling(number) for number in (2.0, 2.1, 2.9)] == [2, 3, 3]
+    assert type(ops.ceiling(2.1)) is int
+    assert ops.ceiling(np.array([2.0, 2.1, 2.9])).tolist() == [2.0, 3.0, 3.0]

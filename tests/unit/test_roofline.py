@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from perfkit.errors import UnsupportedPrecision
@@ -23,8 +24,9 @@ def timed(op: OpCost, device: str = "v100-sxm2-32gb") -> OpTime:
     return time
 
 
-def seconds(value: float) -> object:
-    return pytest.approx(value, rel=1e-12)
+def seconds(value: float | list[float]) -> object:
+    # approx adds an absolute tolerance of 1e-12 by itself: a millionth of a microsecond, and all of a picosecond
+    return pytest.approx(value, rel=1e-12, abs=0)
 
 
 def test_bound_by_compute() -> None:
@@ -63,6 +65,11 @@ def test_element_wise_work_has_a_ceiling_of_its_own() -> None:
     # Beside tensor products: the slower of 125e6 / 125e12 = 1 µs and 47.1e6 / 15.7e12 = 3 µs
     assert timed(cost(products=125e6, vector=47.1e6)).compute_s == seconds(3e-6)
     assert timed(cost(products=500e6, vector=47.1e6)).compute_s == seconds(4e-6)
+
+
+def test_a_single_element_wise_flop_counts_beside_products() -> None:
+    assert timed(cost(SINGLE, products=1, vector=1)).compute_s == seconds(2 / 15.7e12)
+    assert timed(cost(products=1, vector=1)).compute_s == seconds(1 / 15.7e12)  # which is slower than 1 / 125e12
 
 
 def test_softmax_runs_on_the_vector_engine() -> None:
@@ -135,3 +142,30 @@ def test_bound_changes_at_the_ridge() -> None:
     ridge = 125_000 / 900  # FLOP a byte
     assert timed(cost(products=ridge * 9e6 + 1000, moved=9e6)).bound == "compute"
     assert timed(cost(products=ridge * 9e6 - 1000, moved=9e6)).bound == "memory"
+
+
+def test_of_a_roofline_alone_nothing_more_is_known() -> None:
+    time = timed(cost(products=125e6, moved=450e3))
+    assert (time.expected_s, time.expected_low_s, time.expected_high_s, time.launches) == (None, None, None, 0)
+
+
+def test_what_gpus_exchange_is_bound_by_communication() -> None:
+    op = cost(products=125e6)
+    assert timed(op._replace(kind="communication")).bound == "communication"
+    for kind in ("add", "linear"):  # and nothing else is, whatever its name
+        assert timed(op._replace(kind=kind)).bound == "compute"
+    assert timed(cost(products=125e6, moved=900e3)).bound == "compute"  # 1 µs each
+
+
+def test_a_sweep_is_timed_point_by_point() -> None:
+    # 1 and 3 µs on the tensor engine beside 2 and 2 on the vector one; 4 and 1 of memory
+    products, vector, moved = np.array([125e6, 375e6]), np.array([31.4e6, 31.4e6]), np.array([3600e3, 900e3])
+    op = OpCost("prefill", "op", "linear", 1, HALF, products, vector, read_bytes=moved)
+    time = timed(op)
+    assert time.compute_s == seconds([2e-6, 3e-6])
+    assert time.memory_s == seconds([4e-6, 1e-6])
+    assert time.roofline_s == seconds([4e-6, 3e-6])
+    # points without products or element-wise work beside others that have them
+    none = np.array([0.0, 31.4e6])
+    assert timed(op._replace(matmul_flops=none, engine=SINGLE)).compute_s == seconds([2e-6, 4e-6])
+    assert timed(op._replace(vector_flops=none)).compute_s == seconds([1e-6, 3e-6])
