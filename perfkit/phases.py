@@ -11,7 +11,7 @@ from perfkit.roofline import OpTime
 from perfkit.units import Amount
 
 # How much of what kernels are off is off in all of a phase alike; what is left partly cancels between different ops.
-# So 55 of the 58 whole forwards in papers/timings lie inside their range; at 0.5 57 would, at 0.2 53.
+# So 55 of the 58 whole forwards in papers/timings lay inside their range when it was chosen; at 0.5 57 did, at 0.2 53.
 SHARED = 0.3
 
 

@@ -8,7 +8,7 @@ decode steps of Llama models of 7 and 8 billion parameters in eager code, divide
 | --- | --- | --- | --- |
 | 39.2 ms, A100, plain PyTorch | some 1760 | 22 us | pytorch.org/blog/accelerating-generative-ai-2: 25.5 tokens/s |
 | 30 ms, Hugging Face, dynamic cache | 1290 | 23 us | github.com/huggingface/transformers/pull/34247: 500 in 15 s |
-| 18.6-20.3 ms, Hugging Face, H100 | 1301 | 14-16 us | reports/measured, where its host was quiet; else 20-30 |
+| 18.6-20.3 ms, Hugging Face, H100 | 1301 | 14-16 us | reports/measured, where its host was quiet; else 20-40 |
 | one operator alone in a loop | 1 | 7-8 us | github.com/flagos-ai/Torch-FL/pull/27, FlagGems/issues/4812 |
 """
 

@@ -150,7 +150,7 @@ def _what_is_expected(p: Prediction) -> str:
     basis = f"the kernel model, calibration {p.expectation.id}"
     if p.expectation.problem:
         basis = f"a {RULE_OF_THUMB} (0.7 of the peak, 0.8 of the bandwidth, 3 us a kernel)"
-    return f"Expected: predicted by {basis}; {runtime[p.execution.runtime]}; nine of ten times lie in brackets."
+    return f"Expected: predicted by {basis}; {runtime[p.execution.runtime]}; nine of ten times should lie in brackets."
 
 
 def _totals(p: Prediction) -> Table:

@@ -79,17 +79,17 @@ def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None =
     phases = {case: point for case, point in held.items() if isinstance(case, PhaseCase)}
     if not phases:
         raise InvalidValue(f"{_files(read)}: no phase of a model was measured: `perfkit measure --suite model` does")
-    hosts = {measurement.file: host_of(measurement.points) for measurement in read}
+    hosts = [host_of(measurement.points) for measurement in read]  # by place: two values may bear one name
     predicted: dict[PhaseCase, PredictedPhase] = {}
-    for measurement in read:
+    for measurement, host in zip(read, hosts, strict=True):
         cases = [point.case for point in measurement.points if isinstance(point.case, PhaseCase)]
-        predicted |= predict_cases(choice, cases, hosts[measurement.file] or EAGER)
+        predicted |= predict_cases(choice, cases, host or EAGER)
     points = tuple(compare(case, point, predicted[case]) for case, point in phases.items())
     kernels = collect_kernels(held.values())
     return Validation(
         machine=machine,
         choice=choice,
-        hosts=tuple(host for host in hosts.values() if host is not None),
+        hosts=tuple(host for host in hosts if host is not None),
         points=points,
         errors=tuple(_errors(points)),
         waterfalls=tuple(
@@ -135,18 +135,23 @@ def _files(measurements: Sequence[Measurement]) -> str:
 
 
 def _errors(points: Sequence[ComparedPoint]) -> Iterator[Errors]:
-    """Of each phase, then of all, for each predictor that spoke of any of its points.
-
-    Where a host bounds some points of a phase, those that the device bounds are told by themselves too.
-    """
-    groups: dict[str, list[ComparedPoint]] = {}
-    for point in points:
-        groups.setdefault(way_of(point.case), []).append(point)
-    for phase, members in {**groups, ALL_PHASES: list(points)}.items():
+    """Of each group of points, for each predictor that spoke of any of them."""
+    for phase, members in grouped(points).items():
         yield from _errors_of(phase, members)
+
+
+def grouped(points: Sequence[ComparedPoint]) -> dict[str, list[ComparedPoint]]:
+    """Points by phase, then all of them; of a phase that a host bounds in part, behind it those of its device."""
+    ways: dict[str, list[ComparedPoint]] = {}
+    for point in points:
+        ways.setdefault(way_of(point.case), []).append(point)
+    found: dict[str, list[ComparedPoint]] = {}
+    for way, members in ways.items():
+        found[way] = members
         bound = [point for point in members if point.predicted.bound != "launch"]
-        if phase != ALL_PHASES and 0 < len(bound) < len(members):
-            yield from _errors_of(f"{phase}, device-bound", bound)
+        if 0 < len(bound) < len(members):
+            found[f"{way}, device-bound"] = bound
+    return {**found, ALL_PHASES: list(points)}
 
 
 def _errors_of(phase: str, members: Sequence[ComparedPoint]) -> Iterator[Errors]:
