@@ -22,6 +22,7 @@ MAXIMUM_BYTES = 16 * 2**20  # the largest published config.json is below 2 MB
 # Of nested YAML: a device file has 4 levels, and libyaml's composer overflows the stack at some 10^4.
 MAXIMUM_DEPTH = 32
 SMALLEST, LARGEST = 1e-9, 1e15  # printed figures; what lies outside is a mistake, and may overflow in SI
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 # libyaml's loader is 8 times faster; PyYAML comes without it on some platforms.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -63,10 +64,11 @@ def read_json(path: Path, most_bytes: int = MAXIMUM_BYTES) -> dict[str, Any]:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A mapping of pairs whose keys differ; JSON alone would keep the last of two."""
-    mapping = dict(pairs)
-    if len(mapping) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} twice")
+    mapping: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"key {shown(key)} twice")
+        mapping[key] = value
     return mapping
 
 
@@ -151,6 +153,24 @@ def shown(value: object) -> str:
         return "a number of thousands of digits"
 
 
+def shortened(text: str, most: int = 500) -> str:
+    """`text` of a file in at most `most` letters, as pages and pictures have room for it.
+
+    >>> shortened("a name without end", 9)
+    'a name...'
+    """
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_text(value: object) -> bool:
+    """Whether `value` is text that can be written: JSON can spell half a surrogate pair, which no encoding has.
+
+    >>> is_text("µs"), is_text(chr(0xD800)), is_text(3)
+    (True, False, False)
+    """
+    return isinstance(value, str) and not _HALF_A_PAIR.search(value)
+
+
 class Section:
     """A mapping of a document, read key by key; `finish` refuses what nobody asked for."""
 
@@ -181,6 +201,8 @@ class Section:
         value = self.raw(key)
         if not isinstance(value, str) or not value.strip():
             raise InvalidSpec(f"{self.where}: {key} must be text, not {shown(value)}")
+        if not is_text(value):
+            raise InvalidSpec(f"{self.where}: {key} must be text, not half a surrogate pair: {shown(value)}")
         return value
 
     def optional_text(self, key: str) -> str | None:
@@ -231,7 +253,7 @@ class Section:
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings, empty where the key is absent."""
         values = self.values[key] if self.has(key) else []
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        if not isinstance(values, list) or not all(map(is_text, values)):
             raise InvalidSpec(f"{self.where}: {key} must be a list of texts, not {shown(values)}")
         return tuple(values)
 

@@ -21,8 +21,9 @@ from perfkit.charts.style import (
     tick_text,
     tint,
 )
+from perfkit.documents import shortened
 from perfkit.errors import InvalidValue
-from perfkit.reports.validation_overview import case_order, facets_of
+from perfkit.reports.validation_overview import Facets, case_order, facets_of
 from perfkit.tables import show
 from perfkit.validation.comparing import ComparedPoint
 from perfkit.validation.judging import ALL_PHASES, Errors, Validation, way_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 HEIGHTS = {"column": 2.6, "page": 2.9}  # inches of a panel
 ROW, ERRORS, AROUND = 0.19, 0.32, 0.6  # inches of a row of speed-ups, of one of errors; of their title and axis
+LONGEST_NAME = 120  # letters of a machine's
 MARK, BAR = 3.4, 0.36  # points of a mark; rows that a bar takes
 LEAST, MOST = 1.25, 16  # times as fast, of a promise that is shown; such rows
 PALE = 0.25  # of a colour
@@ -61,7 +63,9 @@ def figure_of(validation: Validation, width: str) -> Figure:
     """
     ways = list(_ways(validation))
     if not ways:
-        raise InvalidValue(f"{validation.machine.name}: no phase was timed, nothing to compare")
+        raise InvalidValue(
+            f"{shortened(validation.machine.name, LONGEST_NAME)}: no phase was timed, nothing to compare"
+        )
     beside = known_width(width) == "page"
     promised = _promises(validation) if beside else []
     shape = (1, 2) if beside else (2, 1)
@@ -100,7 +104,7 @@ def _heading(v: Validation) -> Heading:
     timed = sum(point.measured_s is not None for point in v.points)
     models = listed(sorted({point.case.model for point in v.points}))
     return Heading(
-        f"Measured against predicted: {v.machine.name}",
+        f"Measured against predicted: {shortened(v.machine.name, LONGEST_NAME)}",
         (
             f"{timed} timed phases of {models}, predicted for {v.device.id}{unstable}.",
             "Full marks: expected by the kernel model; hollow: by the roofline, a bound. Upright lines: 95 % intervals "
@@ -206,9 +210,7 @@ def _draw_speedups(axes: Axes, speedups: Sequence[Speedup], colors: dict[str, st
         axes.plot([one.got], [y], "o", mfc=color, mec=shade(color), ms=MARK + 1, mew=0.3, zorder=4)
         if one.expected is not None:
             axes.plot([one.expected], [y], "|", color=INK, ms=7, mew=1.0, zorder=5)
-    names = [
-        f"{way_of(one.case)}: {facets.label(one.case)}, {one.case.visual_tokens} to {one.to_tokens}" for one in speedups
-    ]
+    names = [_row_name(one, facets) for one in speedups]
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -218,3 +220,9 @@ def _draw_speedups(axes: Axes, speedups: Sequence[Speedup], colors: dict[str, st
     axes.set_xlabel("times as fast with fewer visual tokens", fontsize=TEXT, color=INK)
     told = "full: measured; |: expected; hollow: promised by the roofline"
     axes.set_title(told, fontsize=TEXT, color=FAINT, loc="left")
+
+
+def _row_name(one: Speedup, facets: Facets) -> str:
+    """What was timed, what tells it from the others where anything does, and the tokens of both ends."""
+    parts = (facets.label(one.case), f"{one.case.visual_tokens} to {one.to_tokens}")
+    return f"{way_of(one.case)}: {', '.join(filter(None, parts))}"

@@ -69,7 +69,8 @@ def figure_bytes(draw: Callable[[], Figure], form: str, dpi: int = PNG_DPI) -> b
     buffer = io.BytesIO()
     with (
         rc_context({"svg.hashsalt": "perfkit", "pdf.fonttype": TRUETYPE}),
-        rc_context({"font.family": ["DejaVu Sans"], "hatch.linewidth": 0.6}),
+        # A name may have dollars in it, and no chart has formulas: its ticks are plain text.
+        rc_context({"font.family": ["DejaVu Sans"], "hatch.linewidth": 0.6, "text.parse_math": False}),
     ):
         draw().savefig(buffer, format=form, dpi=dpi, metadata=_METADATA[form])
     return buffer.getvalue()

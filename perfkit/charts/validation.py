@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from perfkit import reports
 from perfkit.charts.rendering import write_figure
 from perfkit.charts.style import MARKERS, SERIES, hide_frame
+from perfkit.documents import shortened
 from perfkit.measuring.cases import PhaseCase
 from perfkit.reports.validation_overview import Facets, case_order, facets_of, name_of
 from perfkit.units import format_quantity
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WIDTH, ROW, SPEEDUPS, MARGINS = 11.0, 0.21, 3.1, 1.7  # inches: all; a row; the lower panel; titles and axes
 APART = 0.2  # rows: half between what the roofline and what the expected time is held against
+LONGEST_NAME = 60  # letters of a machine's: what a title has room for; a CPU tells 48 at most
 MOST_SHOWN = 1.6  # of a bar, of which 1 is the measured time
 
 PARTS = (
@@ -63,7 +65,8 @@ def figure_of(v: Validation) -> Figure:
     upper, lower = ROW * len(rows), SPEEDUPS if requests else 0.0
     figure = Figure(figsize=(WIDTH, upper + lower + MARGINS))
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)  # inches
-    figure.suptitle(f"{v.machine.name} (measured) against {v.device.id} (predicted)\n{facets.shared}", fontsize=11)
+    machine, device = shortened(v.machine.name, LONGEST_NAME), v.device.id
+    figure.suptitle(f"{machine} (measured) against {device} (predicted)\n{facets.shared}", fontsize=11)
     grid = figure.add_gridspec(2 if requests else 1, 1, height_ratios=[upper + 0.9, lower] if requests else None)
     above = grid[0].subgridspec(1, 2, width_ratios=(2, 3))
     ratios = figure.add_subplot(above[0])

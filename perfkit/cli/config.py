@@ -19,7 +19,8 @@ from perfkit.errors import InvalidSpec
 
 VARIABLE = "PERFKIT_CONFIG"  # a file that is read instead of all these; empty: none
 OWN, SHARED, USERS = "perfkit.toml", "pyproject.toml", "config.toml"
-_MENTIONED = re.compile(r"\btool\b[^\n]*\bperfkit\b|^\s*\[\s*tool\s*\]", re.MULTILINE)
+_MENTIONED = re.compile(r"\btool\b[^\n]*\bperfkit\b|^[ \t]*\[\s*tool\s*\]", re.MULTILINE)
+_HEADER = re.compile(r"""^[ \t]*\[{1,2}[ \t]*["']?tool["']?[ \t]*\.[ \t]*["']?perfkit(?![\w-])""", re.MULTILINE)
 
 
 class ConfigFile(NamedTuple):
@@ -44,17 +45,24 @@ def config_files() -> list[ConfigFile]:
     named = os.environ.get(VARIABLE)
     if named is not None:
         return [_read(Path(os.path.expanduser(named)), VARIABLE)] if named else []
-    users = [_read(user_file())] if os.path.isfile(user_file()) else []
+    users = [_read(user_file())] if _is_file(user_file()) else []
     return [*users, *(found for name in (SHARED, OWN) if (found := _nearest(name)))]
 
 
 def _nearest(name: str) -> ConfigFile | None:
     for folder in _upwards():
         path = folder / name
-        # os.path, not Path: its tests answer False in folders that may not be read.
-        if os.path.isfile(path) and (name == OWN or _speaks_of_perfkit(path)):
+        if _is_file(path) if name == OWN else _speaks_of_perfkit(path):
             return _read(path)
     return None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file that is ours alone is there; passing over one that cannot be read would change results unsaid."""
+    # os.path, not Path: its tests answer False in folders that may not be read.
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise InvalidSpec(f"{_shown(path)}: not a regular file")
+    return os.path.isfile(path)
 
 
 def _upwards() -> Iterator[Path]:
@@ -84,7 +92,14 @@ def _speaks_of_perfkit(path: Path) -> bool:
         text = read_text(path)
     except InvalidSpec:
         return False
-    return bool(_MENTIONED.search(text)) and _table(_parsed(text, _shown(path)), path) is not None
+    if not _MENTIONED.search(text):
+        return False
+    try:
+        return _table(_parsed(text, _shown(path)), path) is not None
+    except InvalidSpec:
+        if _HEADER.search(text):  # else the words may stand in any text
+            raise
+        return False
 
 
 def _read(path: Path, why: str = "") -> ConfigFile:

@@ -81,7 +81,7 @@ def _entries(file: ConfigFile, name: str, known: Mapping[str, click.Option]) -> 
     top = {key: value for key, value in file.values.items() if key not in COMMANDS}
     for key, value in _spelt(top, file.name):
         _check_key(file.name, key, value, known)
-        if key in known and _reaches(name, key) and (known[key].multiple or not isinstance(value, list)):
+        if key in known and _reaches(name, key) and (known[key].multiple or not (value and isinstance(value, list))):
             yield key, known[key], value
     table = file.values.get(name, {})
     if not isinstance(table, dict):
@@ -141,7 +141,7 @@ def _checked(file: ConfigFile, key: str, value: Any, option: click.Option) -> An
             allowed = "true or false" if option.is_flag else "text or a number"
             raise InvalidSpec(f"{file.name}: {key} must be {allowed}, not {_toml(value)}")
         return value
-    values = value if isinstance(value, list) and option.multiple else [value]
+    values = value if value and isinstance(value, list) and option.multiple else [value]
     texts = [_text(file, key, one, option) for one in values]
     return texts if option.multiple else texts[0]
 

@@ -57,9 +57,9 @@ def command(
         gpus = ()  # a configuration file's are to predict for, not to hold measurements against
     _check(ctx, files, gpus)
     forms = (only,) if only else FORMS
-    check_report(Path(output), forms)
+    check_report(output, forms)
     page, warnings = _validated(ctx, files, gpus) if files else _analysed(ctx, gpus, asked)
-    written = write_report(page, Path(output), forms)
+    written = write_report(page, output, forms)
     tell("warning", warnings)
     tell("note", [f"written: {', '.join(map(str, written))}"])
 

@@ -8,21 +8,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from sys import float_info
 from typing import Any
 
-from perfkit.documents import Section, read_json, shown
+from perfkit.documents import LARGEST, Section, is_text, read_json, shown
 from perfkit.errors import InvalidSpec, InvalidValue
 from perfkit.kernel_shapes import KernelShape
 from perfkit.measuring.cases import PHASES, PRECISIONS, Case, KernelCase, PhaseCase
 from perfkit.measuring.counters import Counters
 from perfkit.measuring.measurement import STATUSES, Machine, Measurement, Point, Run
 from perfkit.measuring.protocol import Timing
+from perfkit.units import MAXIMUM_COUNT
 
 SCHEMA = "perfkit-measurement"
 VERSION = 1
 MAXIMUM_BYTES = 256 * 2**20  # some 10,000 points of 1000 samples
 DIGITS = 7  # of a sample: finer than any clock here
+# What lies outside was not measured, and sums and ratios of it may overflow.
+SHORTEST_S, LONGEST_S = 1e-12, 1e7
+MOST_BYTES = 2**63 - 1
+_ALLOWED_S = f"seconds from {SHORTEST_S:g} to {LONGEST_S:g}"
 
 
 # --- writing
@@ -118,7 +122,6 @@ _READERS: dict[int, Callable[[Section, Path], Measurement]] = {1: _read_first}
 
 
 def _machine(section: Section) -> Machine:
-    libraries = section.section("libraries")
     machine = Machine(
         kind=section.choice("kind", ("cuda", "cpu")),
         name=section.text("name"),
@@ -126,13 +129,20 @@ def _machine(section: Section) -> Machine:
         memory_bytes=_whole(section, "memory_bytes"),
         cores=_whole(section, "cores"),
         platform=section.text("platform"),
-        libraries={key: libraries.text(key) for key in libraries.values},
+        libraries=_libraries(section.section("libraries")),
         device=_or_none(section, "device", section.text),
         cache_bytes=_or_none(section, "cache_bytes", lambda key: _whole(section, key)),
         driver=_or_none(section, "driver", section.text),
     )
     section.finish()
     return machine
+
+
+def _libraries(section: Section) -> dict[str, str]:
+    for key in section.values:
+        if not is_text(key):
+            raise InvalidSpec(f"{section.where}: a name must be text, not half a surrogate pair: {shown(key)}")
+    return {key: section.text(key) for key in section.values}
 
 
 def _run(section: Section) -> Run:
@@ -149,7 +159,7 @@ def _point(section: Section) -> Point:
         timing=_or_none(section, "timing", lambda key: _timing(section.section(key))),
         counters=_or_none(section, "counters", lambda key: _counters(section.section(key))),
         launches=_or_none(section, "launches", lambda key: _whole(section, key)),
-        host_s=_or_none(section, "host_s", lambda key: _number(section, key)),
+        host_s=_or_none(section, "host_s", lambda key: _seconds(section, key)),
         peak_memory_bytes=_or_none(section, "peak_memory_bytes", lambda key: _whole(section, key)),
         note=_or_none(section, "note", section.text),
     )
@@ -180,8 +190,8 @@ def _may_hold(key: str, value: object) -> bool:
     if key == "flushed":
         return isinstance(value, bool)
     if key in ("model", "phase", "precision", "attention", "runtime", "op"):
-        return isinstance(value, str) or (key == "attention" and value is None)
-    return _is_whole(value)
+        return is_text(value) or (key == "attention" and value is None)
+    return _is_whole(value, MAXIMUM_COUNT)
 
 
 def _timing(section: Section) -> Timing:
@@ -196,6 +206,9 @@ def _timing(section: Section) -> Timing:
         timing = Timing(tuple(samples), _whole(section, "warmup"), stable)
     except InvalidValue as error:
         raise InvalidSpec(f"{section.where}: {error}") from None
+    odd = next((sample for sample in samples if not SHORTEST_S <= sample <= LONGEST_S), None)
+    if odd is not None:
+        raise InvalidSpec(f"{section.where}: samples_s must be {_ALLOWED_S}, not {shown(odd)}")
     section.finish()
     return timing
 
@@ -217,30 +230,39 @@ def _counters(section: Section) -> Counters:
 def _triple(section: Section, key: str) -> Any:
     values = section.raw(key)
     if not isinstance(values, list) or [_is_number(value) for value in values] != [True] * 3:
-        raise InvalidSpec(f"{section.where}: {key} must be a list of three numbers, not {shown(values)}")
+        raise InvalidSpec(
+            f"{section.where}: {key} must be a list of three numbers up to {LARGEST:g}, not {shown(values)}"
+        )
     return tuple(values)
 
 
 def _number(section: Section, key: str) -> Any:
     value = section.raw(key)
     if not _is_number(value):
-        raise InvalidSpec(f"{section.where}: {key} must be a number, not {shown(value)}")
+        raise InvalidSpec(f"{section.where}: {key} must be a number up to {LARGEST:g}, not {shown(value)}")
     return value
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+
+
+def _seconds(section: Section, key: str) -> float:
+    value: float = _number(section, key)
+    if not SHORTEST_S <= value <= LONGEST_S:
+        raise InvalidSpec(f"{section.where}: {key} must be {_ALLOWED_S}, not {shown(value)}")
+    return value
 
 
 def _whole(section: Section, key: str) -> int:
-    value = section.raw(key)
-    if not _is_whole(value):
-        raise InvalidSpec(f"{section.where}: {key} must be a whole number from 0, not {shown(value)}")
+    value, most = section.raw(key), MOST_BYTES if key.endswith("_bytes") else MAXIMUM_COUNT
+    if not _is_whole(value, most):
+        raise InvalidSpec(f"{section.where}: {key} must be a whole number from 0 to {most}, not {shown(value)}")
     return int(value)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _is_whole(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _or_none(section: Section, key: str, read: Callable[[str], Any]) -> Any:

@@ -148,7 +148,7 @@ def _ops(p: Prediction, *, alone: bool) -> Table:
         tuple(tidy.columns[places[k]] for k in known),
         tuple(tuple(row[k] for k in known) for row in rows),
         title="" if alone else f"Ops on {p.device.id}",
-        notes=("Figures of an op are totals over its launches. low, high: nine of ten times lie between them.",),
+        notes=("Figures of an op are totals over its launches. low, high: nine of ten times should lie between them.",),
         rule_before=frozenset(i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0]),
     )
 

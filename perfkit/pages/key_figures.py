@@ -76,7 +76,8 @@ def _times(p: Prediction) -> Iterator[_Figure]:
     phases = " + ".join(phase.phase for phase in p.phases if phase.phase != "decode")
     first = "TTFT" if p.model.has_decoder else "forward"
     means = "time to the first token" if p.model.has_decoder else "time of the forward"
-    yield _Figure(f"{first}, expected", "predicted", _ttft, f"{means}: {phases}; nine of ten times lie in brackets")
+    brackets = "nine of ten times should lie in brackets"
+    yield _Figure(f"{first}, expected", "predicted", _ttft, f"{means}: {phases}; {brackets}")
     yield _Figure(f"{first}, roofline", "predicted", _ttft_at_best, f"{means} that no run of these kernels beats")
     if p.mean_decode is not None:
         new = p.workload.new_tokens

@@ -9,6 +9,7 @@ from typing import Any
 
 from perfkit import __version__
 from perfkit.charts.rendering import figure_bytes, font_file
+from perfkit.documents import shortened
 from perfkit.pages.columns import GAP, Fitted, fit
 from perfkit.pages.page import Block, Command, Page, Paragraph, Picture, Points, Section
 from perfkit.tables import Table
@@ -18,8 +19,10 @@ from perfkit.tables.plain import LEFT
 
 DPI = 220  # of pictures: letters of 7 points stay sharp in print
 MARGIN = 42.5  # points: 15 mm
+LONGEST_TITLE = 1000  # letters
 LEAST_TABLE = 72.0  # points: a title, a header and some rows, for which a page must have room
 TALLEST = 660.0  # points of a picture, so that its heading and its caption have room on its page
+FOOTER, FOLIO = 7, 50.0  # points: letters of the footer; its room for "page" and its number
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, FAINT, LINE, BOX, URGENT, URGENT_BOX = "#1d1f23", "#565b64", "#d5d8dd", "#f4f5f7", "#8a4b00", "#fff4e0"
 
@@ -31,14 +34,19 @@ def pdf_of(page: Page) -> bytes:
 
     _register_fonts()
     buffer = io.BytesIO()
-    about: dict[str, Any] = {"title": one_line(page.title), "subject": page.kind, "author": "", "lang": "en"}
+    about: dict[str, Any] = {
+        "title": one_line(shortened(page.title, LONGEST_TITLE)),
+        "subject": page.kind,
+        "author": "",
+        "lang": "en",
+    }
     about["creator"] = f"perfkit {__version__}"
     sides = dict.fromkeys(("leftMargin", "rightMargin", "topMargin", "bottomMargin"), MARGIN)
     document = SimpleDocTemplate(buffer, pagesize=A4, invariant=1, **about, **sides)
     document.afterFlowable = lambda flowable: _outline(document, flowable)
     width = document.width - 12  # a frame keeps 6 points on each side
     story = [*_header(page), *(part for section in page.sections for part in _section(section, width))]
-    footer = _footer(one_line(page.title))
+    footer = _footer(_fitted(one_line(page.title), width - FOLIO))
     document.build(story, onFirstPage=footer, onLaterPages=footer)
     return buffer.getvalue()
 
@@ -70,14 +78,22 @@ def _paragraph(text: str, size: float, color: str = INK, font: str = REGULAR, **
 
 def _header(page: Page) -> Iterator[Any]:
     yield _paragraph(f"{page.kind}; by perfkit {__version__}", 8.5, FAINT)
-    yield _paragraph(page.title, 16, font=BOLD, spaceBefore=2, spaceAfter=4)
+    yield _paragraph(shortened(page.title, LONGEST_TITLE), 16, font=BOLD, spaceBefore=2, spaceAfter=4)
     yield from (_paragraph(line, 8.5, FAINT) for line in page.subtitle.split("\n"))
+
+
+def _fitted(title: str, room: float) -> str:
+    """As much of a title as `room` points of the footer hold."""
+    letters = min(len(title), 500)  # no line holds more
+    while letters > 3 and FOOTER * _wide(shortened(title, letters), bold=False) > room:
+        letters -= 1
+    return shortened(title, letters)
 
 
 def _footer(title: str) -> Callable[[Any, Any], None]:
     def draw(canvas: Any, document: Any) -> None:
         canvas.saveState()
-        canvas.setFont(REGULAR, 7)
+        canvas.setFont(REGULAR, FOOTER)
         canvas.setFillColor(FAINT)
         canvas.drawString(MARGIN + 6, MARGIN - 16, title)
         canvas.drawRightString(document.pagesize[0] - MARGIN - 6, MARGIN - 16, f"page {document.page}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perfkit.documents import shortened
 from perfkit.hardware import Figure
 from perfkit.kernels import Expectation, has_measured_rates
 from perfkit.memory import RUNTIME_RESERVE_BYTES
@@ -18,7 +19,8 @@ CONVENTIONS = (
     "counted in full, element-wise work counts, and each tensor is moved once a kernel.",
     "datasheet: what the maker of a device prints, dense, without sparsity. measured: what was timed on a machine.",
     "predicted: roofline times are sums over ops, each the larger of its compute and its memory time; expected times "
-    "come from a model of kernels that was fitted to measured ones, and nine of ten times lie in their brackets.",
+    "come from a model of kernels that was fitted to measured ones, and nine of ten times should lie in their "
+    "brackets.",
     "TTFT, time to first token: every phase before decode. TPOT, time per output token: one decode step, at the mean "
     "length of the cache over the new tokens.",
     "Memory: weights with embedding and output head, the cache of prompt and new tokens, and the largest working set "
@@ -59,7 +61,7 @@ def sources_of(engines: Engines, layout: Layout | None = None) -> Table:
     ]
     noted = any(row[-1] for row in rows)
     columns = _COLUMNS if noted else _COLUMNS[:-1]
-    title = f"{device.id}: {device.name}{f', read from {device.file}' if device.file else ''}"
+    title = f"{device.id}: {shortened(device.name)}{f', read from {device.file}' if device.file else ''}"
     return Table(columns, tuple(row[: len(columns)] for row in rows), title=title)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from perfkit import reports
 from perfkit.charts import accuracy, validation
+from perfkit.documents import shortened
 from perfkit.measuring.measurement import Measurement
 from perfkit.pages.page import Block, Command, Page, Paragraph, Picture, Section, plain, points, section
 from perfkit.pages.sources import conventions, sources_of
@@ -15,6 +16,7 @@ from perfkit.tables import Column, Table, show
 from perfkit.units import Precision, format_quantity
 from perfkit.validation.judging import ALL_PHASES, Errors, Validation
 
+LONGEST_NOTE = 2000  # letters; what CUDA says when memory is short takes some 600
 PREDICTORS = {
     "expected": "Expected times are off by {mape} in the mean of {points} points, {worst} at worst",
     "roofline": "The roofline, a bound, is off by {mape} in the mean of {points} points, {worst} at worst",
@@ -24,7 +26,7 @@ PREDICTORS = {
 def validation_page(v: Validation, measurements: Sequence[Measurement], command: str) -> Page:
     """Page of a validation of `measurements`; `command` makes it again."""
     return Page(
-        title=f"{v.machine.name} (measured) against {v.device.id} (predicted)",
+        title=f"{shortened(v.machine.name)} (measured) against {v.device.id} (predicted)",
         kind="Validation: predictions against what was measured",
         subtitle=facets_of(point.case for point in v.points).shared,
         sections=tuple(found for found in _sections(v, measurements, command) if found is not None),
@@ -34,13 +36,13 @@ def validation_page(v: Validation, measurements: Sequence[Measurement], command:
 def _sections(v: Validation, measurements: Sequence[Measurement], command: str) -> Iterator[Section | None]:
     of_points, *others = reports.overview(v)
     timed = bool(v.waterfalls)  # without a timing there are no errors and no parts of it
-    yield section("In short", points(list(_in_short(v))), points(v.warnings, urgent=True))
+    yield section("In short", points(list(_in_short(v))), points(_brief(v.warnings), urgent=True))
     if timed:
         errors = plain(others.pop(0), "Mean and worst of the absolute percentage errors")
         yield Section("Measured against predicted", (_accuracy(v), errors))
     yield Section("What was measured where", tuple(_measured(v, measurements, command)))
     yield Section("Points", (plain(of_points),))
-    yield section("Points to be careful with", points(list(_unsteady(v, measurements))))
+    yield section("Points to be careful with", points(_brief(_unsteady(v, measurements))))
     if timed:
         yield Section("Where the time goes", (_every_point(v), plain(others.pop(0))))
     for table in others:
@@ -49,13 +51,18 @@ def _sections(v: Validation, measurements: Sequence[Measurement], command: str) 
     yield conventions()
 
 
+def _brief(texts: Iterable[str]) -> list[str]:
+    """Texts with what files say in them, none so long that it fills a page."""
+    return [shortened(text, LONGEST_NOTE) for text in texts]
+
+
 # --- in short
 
 
 def _in_short(v: Validation) -> Iterator[str]:
     timed = sum(point.timing is not None for point in v.points)
     phases = dict.fromkeys(point.case.phase for point in v.points)
-    yield f"{timed} of {len(v.points)} points of {', '.join(phases)} were timed on {v.machine.name}."
+    yield f"{timed} of {len(v.points)} points of {', '.join(phases)} were timed on {shortened(v.machine.name)}."
     for error in v.errors:
         if error.phase == ALL_PHASES:
             yield f"{_off(error)}."
@@ -96,10 +103,11 @@ def _every_point(v: Validation) -> Picture:
 
 
 def _measured(v: Validation, measurements: Sequence[Measurement], command: str) -> Iterator[Block]:
-    yield Table(
-        (Column("what", "what"), Column("value", "value", "prose")), tuple(_machine(v, measurements)), title="Machine"
+    told = tuple((shortened(what), shortened(value)) for what, value in _machine(v, measurements))
+    yield Table((Column("what", "what"), Column("value", "value", "prose")), told, title="Machine")
+    runs = tuple(
+        tuple(map(shortened, (m.file, run.date, run.command, run.perfkit))) for m in measurements for run in m.runs
     )
-    runs = tuple((m.file, run.date, run.command, run.perfkit) for m in measurements for run in m.runs)
     columns = (Column("file", "file", "prose"), Column("date", "when"), Column("command", "command", "prose"))
     if runs:
         yield Table((*columns, Column("perfkit", "perfkit")), runs, title="Runs of perfkit measure")

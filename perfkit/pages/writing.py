@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from perfkit.charts.rendering import check_matplotlib
-from perfkit.errors import MachineError
+from perfkit.errors import InvalidValue, MachineError
 from perfkit.files import open_whole
 from perfkit.pages.page import Page
 
@@ -17,12 +17,16 @@ FORMS = ("html", "pdf")
 NAME = "report"  # of the files, before their endings
 
 
-def check_report(folder: Path, forms: Iterable[str] = FORMS) -> None:
+def check_report(folder: Path | str, forms: Iterable[str] = FORMS) -> None:
     """Refuse what cannot be written, before any work is done for it.
 
     Raises:
-        MachineError: `folder` is no folder or not to be written to, or a library is not installed.
+        InvalidValue: `folder` is an empty name.
+        MachineError: it is no folder or not to be written to, or a library is not installed.
     """
+    if folder == "":  # which Path would take for the working folder
+        raise InvalidValue("--output must name a folder, not '' (. is the working folder); nothing was written")
+    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise MachineError(f"--output names a folder, and {folder} is none: name another; nothing was written")
     if folder.is_dir() and not os.access(folder, os.W_OK):
@@ -42,13 +46,14 @@ def _missing(forms: Iterable[str]) -> Iterable[str]:
         yield "reportlab"
 
 
-def write_report(page: Page, folder: Path, forms: Sequence[str] = FORMS) -> tuple[Path, ...]:
+def write_report(page: Page, folder: Path | str, forms: Sequence[str] = FORMS) -> tuple[Path, ...]:
     """Write the page as `report.html` and `report.pdf` of a folder, which is made where it is missing.
 
     Raises:
-        MachineError: as `check_report`; what stood there stays.
+        InvalidValue, MachineError: as `check_report`; what stood there stays.
     """
     check_report(folder, forms)
+    folder = Path(folder)
     contents = [_written(page, form) for form in forms]  # before anything is touched
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -38,8 +38,8 @@ class Errors(NamedTuple):
 class Validation:
     """What a measurement says of the predictions for its machine, taken as the device of `choice`.
 
-    `hosts`: what the host of each file took to launch a kernel, by the phases that it timed; none of a file that does
-    not say.
+    `hosts`: what the host of each file took to launch a kernel, by the phases that it timed; equal ones once, none of a
+    file that does not say.
     """
 
     machine: Machine
@@ -89,7 +89,7 @@ def validate(measurements: Sequence[Measurement | Path | str], gpu: str | None =
     return Validation(
         machine=machine,
         choice=choice,
-        hosts=tuple(host for host in hosts if host is not None),
+        hosts=tuple(dict.fromkeys(host for host in hosts if host is not None)),
         points=points,
         errors=tuple(_errors(points)),
         waterfalls=tuple(

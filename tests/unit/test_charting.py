@@ -220,6 +220,11 @@ def test_speed_ups_stand_on_a_page_where_much_was_promised(validation):
     assert not any(text.endswith("576 to 32") for text in column)
 
 
+def test_a_row_of_speed_ups_is_named_by_its_tokens_alone_where_nothing_else_differs():
+    texts = texts_of(accuracy.figure_of(validate([measurement((576, 32))]), "page"))
+    assert {text for text in texts if text.endswith("576 to 32")} == {"prefill: 576 to 32"}
+
+
 def test_a_measurement_of_one_count_of_tokens_has_no_speed_ups():
     figure = accuracy.figure_of(validate([measurement((576,))]), "page")
     assert "times as fast with fewer visual tokens" not in texts_of(figure)

@@ -3,19 +3,26 @@
 import builtins
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from perfkit.charts.charting import chart
 from perfkit.charts.rendering import ENDINGS
-from perfkit.charts.validation import draw_validation
+from perfkit.charts.validation import draw_validation, figure_of
 from perfkit.errors import MachineError, UnknownName
 from perfkit.files import write_whole
 from perfkit.kernel_shapes import KernelShape, gemm
+from perfkit.latency import analyze
 from perfkit.measuring.cases import KernelCase, PhaseCase
 from perfkit.measuring.measurement import Machine, Measurement, Point
 from perfkit.measuring.protocol import Timing
 from perfkit.validation.judging import validate
+from perfkit.views.breakdown import breakdown_view
+from perfkit.views.roofline import roofline_view
+from perfkit.views.tokens import tokens_view
 
 SVG = "{http://www.w3.org/2000/svg}"
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<!doctype html>"}
@@ -64,6 +71,34 @@ def test_every_format_is_drawn_and_the_same_value_gives_the_same_bytes(ending, v
 def test_an_ending_in_capitals_is_the_same_format(validation, tmp_path):
     draw_validation(validation, tmp_path / "a.PNG")
     assert (tmp_path / "a.PNG").read_bytes().startswith(STARTS[".png"])
+
+
+@pytest.mark.parametrize("draw", [draw_validation, lambda v, path: chart(v).save(path)], ids=["points", "accuracy"])
+def test_a_name_with_dollars_is_no_formula(draw, tmp_path):
+    v = validate([measurement()])
+    v = replace(v, machine=v.machine._replace(name="H100 $x_{$"))
+    for ending in (".svg", ".pdf"):
+        draw(v, tmp_path / f"a{ending}")
+    assert "H100 $x_{$" in (tmp_path / "a.svg").read_text()  # as a comment before its outlines
+
+
+@pytest.mark.parametrize("view", [roofline_view, tokens_view, breakdown_view])
+def test_a_device_with_dollars_is_drawn(view, tmp_path):
+    card = tmp_path / "t4 $x_{$.yaml"
+    card.write_text((Path(__file__).parents[2] / "hardware_specs/t4.yaml").read_text())
+    chart(view([analyze(str(card)), analyze("v100")])).save(tmp_path / "a.svg")
+    assert "t4 $x_{$" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_name_without_end_is_cut_in_titles():
+    v = validate([measurement()])
+    v = replace(v, machine=v.machine._replace(name="word " * 10_000))
+    title = figure_of(v).get_suptitle()
+    # 60 letters: 57 of the name and three dots
+    assert title.startswith(f"{('word ' * 12)[:57]}... (measured) against h100-sxm-80gb (predicted)\n")
+    texts = [text.get_text() for text in chart(v).figure().texts]
+    assert "..." in "".join(texts)
+    assert sum(text.count("word") for text in texts) == 23  # of 5 letters each in 120 - 3
 
 
 @pytest.mark.parametrize("name", ["chart.jpg", "chart", "chart.svg.gz"])
@@ -118,8 +153,6 @@ def texts_overlap(figure):
     ("tokens", "batches"), [((576,), (1,)), ((576, 288, 144, 64, 32), (1, 8))], ids=["5 points", "42 points"]
 )
 def test_no_label_covers_another_or_leaves_the_picture(tokens, batches):
-    from perfkit.charts.validation import figure_of
-
     figure = figure_of(validate([measurement(tokens, batches)]))
     overlaps, boxes = texts_overlap(figure)
     assert overlaps == []

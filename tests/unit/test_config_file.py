@@ -198,6 +198,42 @@ def test_a_pyproject_without_our_table_is_passed_by(project: Path) -> None:
     assert [file.name for file in config_files()] == ["../../pyproject.toml"]
 
 
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ('[project]\ndescription = "runs tool.perfkit"\n[tool.other\n', False),
+        ("# tool of perfkit\nbroken", False),
+        ("[tool.perfkit]\nbatch = ", True),
+        ("  [ tool . 'perfkit' ]\nbatch = ", True),
+        ("[tool.perfkit.roofline]\nbatch = ", True),
+        ("[tool.perfkit-notes]\nbatch = ", False),
+    ],
+)
+def test_a_broken_pyproject_is_ours_if_it_has_the_header_of_our_table(project: Path, text: str, ours: bool) -> None:
+    (project / "pyproject.toml").write_text(text)
+    if ours:
+        assert error("models").startswith("../pyproject.toml: not TOML: ")
+    else:
+        assert config_files() == []
+        assert run("models").exit_code == 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing"])
+@pytest.mark.parametrize("users", [False, True])
+def test_what_has_the_name_of_a_file_of_ours_and_is_none_is_refused(project: Path, kind: str, users: bool) -> None:
+    path = user_file() if users else project / "perfkit.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("nowhere.toml")
+    name = "~/.config/perfkit/config.toml" if users else "../perfkit.toml"
+    assert error("models") == f"{name}: not a regular file"
+    assert run("--no-config", "models").exit_code == 0
+
+
 def test_a_folder_that_was_deleted_has_no_files(project: Path) -> None:
     (project / "runs").rmdir()
     assert config_files() == []
@@ -243,6 +279,9 @@ def test_tests_are_not_bent_by_the_files_of_whoever_runs_them() -> None:
         ("batch = 1.5", "--batch must be a whole number from 1 to 10000000, not '1.5'"),
         ("batch = true", "batch must be text or a number, not true"),
         ("[roofline]\nbatch = [1, 2]", "batch must be text or a number, not [1, 2]"),
+        ("gpu = []", "gpu must be text, a number, or a list of them, not []"),
+        ("precision = []", "precision must be text or a number, not []"),
+        ("[roofline]\ngpu = []", "gpu must be text, a number, or a list of them, not []"),
         ("gpu = [1979-05-27]", "gpu must be text, a number, or a list of them, not 1979-05-27"),
         ('output = "x.json"', "output is of one run, and typed: --output stands on the command line only"),
         ('[roofline]\ndask = "x"', "[roofline]: dask is of one run, and typed: --dask stands on the command line only"),

@@ -1,6 +1,7 @@
 """Files that people write: read strictly, refused with the file and the place named."""
 
 import json
+import time
 
 import pytest
 
@@ -82,6 +83,15 @@ def test_a_json_object_is_read(write):
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", "hello", '{"a": 1} x', "[" * DEEP, '{"a": ' + "1" * 5000 + "}"])
 def test_what_is_no_json_is_refused(text, write):
     assert "not JSON" in refused(read_json, write(text))
+
+
+def test_a_key_given_twice_in_json_is_refused_as_fast_among_many_keys_as_among_few(write):
+    # Counting each key in the list of all took 20000^2 / 2 comparisons; the time is that of one look-up a key.
+    keys = [f"k{i}" for i in range(20_000)]
+    path = write("{" + ", ".join(f'"{key}": 1' for key in [*keys, keys[-1]]) + "}")
+    start = time.process_time()
+    assert "not JSON: key 'k19999' twice" in refused(read_json, path)
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("text", ["[1]", "3", '"text"', "null"])
@@ -212,6 +222,22 @@ def test_a_missing_key_is_named(read):
 def test_text_is_text(value):
     with pytest.raises(InvalidSpec, match="name must be text, not "):
         section(name=value).text("name")
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\ud800b", "\ude00\ud83d"])
+def test_half_a_surrogate_pair_is_no_text(text, write):
+    values = read_json(write(json.dumps({"name": text, "notes": ["whole", text]})))
+    for read in ("text", "texts"):
+        with pytest.raises(InvalidSpec) as caught:
+            getattr(Section(values, "card.yaml"), read)("name" if read == "text" else "notes")
+        message = str(caught.value)
+        message.encode()  # it can be printed
+        assert message.startswith("card.yaml: n")
+        assert r"\u" in message
+
+
+def test_a_whole_surrogate_pair_is_a_letter(write):
+    assert Section(read_json(write('{"name": "\\ud83d\\ude00"}')), "card.yaml").text("name") == "\N{GRINNING FACE}"
 
 
 def test_optional_text_may_be_absent_but_not_of_another_kind():

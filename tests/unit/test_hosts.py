@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from doubles import MACHINE
 
 from perfkit.kernel_shapes import gemm
 from perfkit.kernels.host import HostTime
 from perfkit.measuring.cases import KernelCase, PhaseCase
-from perfkit.measuring.measurement import Point
+from perfkit.measuring.measurement import Measurement, Point
 from perfkit.measuring.protocol import Timing
 from perfkit.validation.hosts import LEAST, host_of
+from perfkit.validation.judging import validate
 
 DECODE = PhaseCase("llava-1.5-7b", "decode", 32, 60, 1, "fp16", "sdpa")
 
@@ -32,6 +34,27 @@ def test_graphs_short_calls_and_phases_without_a_host_tell_nothing() -> None:
     kernel = Point(KernelCase(gemm(1, 512, 512), "fp16"), "ok", launches=1, host_s=1.0)
     assert host_of([*told, *silent, kernel]) is None
     assert host_of([*told, *silent, timed(10)]) == pytest.approx(HostTime(1e-5, 1e-5, 1e-5))
+
+
+def test_each_measurement_has_its_own_host_whatever_its_name() -> None:
+    # Six phases of 1000 launches each, at batches 1 to 6 with a host of 10 ms, at 7 to 12 with one of 30.
+    made = [
+        replace(
+            Measurement(MACHINE, file="mine.json"),
+            points=tuple(
+                Point(DECODE._replace(batch=batch), "ok", Timing((s,) * 7, 3, stable=True), launches=1000, host_s=s)
+                for batch in batches
+            ),
+        )
+        for batches, s in ((range(1, 7), 0.01), (range(7, 13), 0.03))
+    ]
+    both = validate(made)
+    assert [host.expected_s for host in both.hosts] == pytest.approx([1e-5, 3e-5])
+    for one in made:
+        (alone, held) = validate([one]), [point for point in both.points if point.case in one.phases]
+        assert [point.expected_s for point in held] == [point.expected_s for point in alone.points]
+    assert both.points[0].expected_s != both.points[-1].expected_s
+    assert len(validate([made[0], made[0]]).hosts) == 1
 
 
 def test_a_phase_that_its_device_bounds_tells_nothing_of_the_host() -> None:

@@ -1,5 +1,7 @@
 """What a report holds: an analysis and a validation as pages, their figures those of the library."""
 
+from dataclasses import replace
+
 import pytest
 
 from perfkit import remarks
@@ -290,6 +292,23 @@ def test_a_validation_says_what_was_measured_where(validated):
     assert rows["SM clock while it was timed"] == "1.00 GHz to 1.50 GHz, by the medians of the phases"
     assert runs.rows == (("mine.json", "2025-01-01T00:00:00+00:00", "perfkit measure --output mine.json", "0.1.0"),)
     assert blocks(validated, "What was measured where", Command)[0].text == "perfkit report mine.json --output DIR"
+
+
+def test_what_files_say_is_cut_before_it_fills_pages():
+    long = "x" * 100_000
+    whole = measured()
+    machine = whole.machine._replace(name=long, platform=long, libraries={"torch": long})
+    runs = (Run("2025", f"perfkit measure {long}", "0.1.0"),)
+    shaky = [replace(point, timing=None, status="out of memory", note=long) for point in whole.points[:1]]
+    made = replace(whole, machine=machine, runs=runs, points=(*shaky, *whole.points[1:]))
+    page = validation_page(validate([made]), [made], "perfkit report mine.json --output DIR")
+    rows, run = blocks(page, "What was measured where", Table)
+    assert dict(rows.rows)["machine"] == dict(rows.rows)["torch"] == "x" * 497 + "..."
+    assert run.rows[0][2] == f"perfkit measure {'x' * 481}..."  # 16 + 481 + 3 = 500
+    assert page.title == f"{'x' * 497}... (measured) against v100-sxm2-32gb (predicted)"
+    (careful,) = blocks(page, "Points to be careful with", Points)
+    assert [len(text) for text in careful.texts if text.endswith("x...")] == [2000]
+    assert long not in "".join(text for points in blocks(page, "In short", Points) for text in points.texts)
 
 
 def test_points_of_a_validation_are_those_of_its_table(validated):

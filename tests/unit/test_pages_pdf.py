@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("reportlab")
 
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
 from perfkit.latency import analyze
 from perfkit.pages.analysis import analysis_page
 from perfkit.pages.columns import GAP, SIZES, fit
@@ -130,6 +132,23 @@ def test_a_long_table_breaks_over_pages_under_its_header():
 def test_a_word_without_end_stays_on_the_page(unit):
     wide = table([("x" * 900, 1.0), ("y", 2.0)], Column("a", "a", unit), Column("b", "b", "s"))
     assert pages_of(pdf_of(page(wide, Command("z" * 900), Paragraph("w" * 900)))) >= 1
+
+
+@pytest.mark.usefixtures("readable")
+def test_the_footer_holds_as_much_of_a_title_as_its_width():
+    # A4 is 595.3 points wide, less two margins of 42.5 + 6 and 50 for the number: 448, of letters of 7 points.
+    words = Shown(pdf_of(page(Paragraph("a"), title="w" * 5000)))
+    runs = re.findall(r"(w+)\.\.\.", words.text)
+    footer = min(runs, key=len)
+    each = stringWidth("w", "DejaVuSans", 7)
+    room = 595.3 - 2 * 48.5 - 50
+    dots = stringWidth("...", "DejaVuSans", 7)
+    assert len(footer) * each + dots <= room < (len(footer) + 1) * each + dots
+
+
+@pytest.mark.usefixtures("readable")
+def test_a_title_that_the_footer_holds_is_whole_in_it():
+    assert Shown(pdf_of(page(Paragraph("a"), title="A title of some words"))).count("A title of some words") == 2
 
 
 def test_a_text_longer_than_a_page_breaks():

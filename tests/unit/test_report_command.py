@@ -15,7 +15,9 @@ import commands
 import pytest
 from test_validate_command import text as measured_text
 
+from perfkit.errors import InvalidValue
 from perfkit.pages import writing
+from perfkit.pages.page import Page
 
 ROOT = Path(__file__).parents[2]
 STARTS = {"report.html": b"<!doctype html>", "report.pdf": b"%PDF"}
@@ -167,6 +169,17 @@ def test_an_output_is_asked_for(tmp_path):
 
 
 # --- folders
+
+
+def test_an_empty_name_is_no_folder_and_what_stands_in_the_working_one_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report.html").write_text("old")
+    line = error_line("--gpu", "no-such", "--output", "")
+    assert line == "--output must name a folder, not '' (. is the working folder); nothing was written"
+    with pytest.raises(InvalidValue, match="--output must name a folder"):
+        writing.write_report(Page("t", "k", "s", ()), "", ("html",))
+    assert names(tmp_path) == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "old"
 
 
 def test_a_file_where_the_folder_should_be_stays(tmp_path):

@@ -93,8 +93,10 @@ def test_text_of_any_language_and_quotes_come_back(tmp_path):
 
 
 figures = st.integers(1, 10**10)
-floats = st.floats(1e-9, 1e6)
-wholes = st.none() | st.integers(0, 10**13)
+floats = st.floats(1e-12, 1e7)
+counts = st.integers(0, 10**7)
+sizes = st.none() | counts
+bytes_held = st.none() | st.integers(0, 2**63 - 1)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)
 counters = st.builds(
     Counters,
@@ -109,7 +111,7 @@ phases = st.builds(
     PhaseCase,
     names,
     st.sampled_from(["vision", "projector", "prefill", "decode"]),
-    *[st.integers(0, 10**7)] * 3,
+    *[counts] * 3,
     st.sampled_from(["fp32", "tf32", "fp16", "bf16"]),
     st.none() | names,
     names,
@@ -117,12 +119,12 @@ phases = st.builds(
 )
 kernels = st.builds(
     KernelCase,
-    st.builds(KernelShape, names, *[wholes] * 10),
+    st.builds(KernelShape, names, *[sizes] * 10),
     st.sampled_from(["fp32", "tf32", "fp16", "bf16"]),
     st.booleans(),
 )
 timings = st.builds(Timing, st.lists(floats, min_size=1, max_size=30).map(tuple), st.integers(0, 99), st.booleans())
-points = st.builds(Point, phases | kernels, st.just("ok"), timings, st.none() | counters, wholes, wholes)
+points = st.builds(Point, phases | kernels, st.just("ok"), timings, st.none() | counters, sizes, bytes_held)
 failures = st.builds(Point, phases | kernels, st.just("out of memory"), note=st.none() | names)
 
 
@@ -364,8 +366,12 @@ SAMPLES = ("points", 0, "timing", "samples_s")
         ([[0.1]], "samples_s must be a list of numbers"),
         ("0.1", "samples_s must be a list of numbers"),
         (0.1, "samples_s must be a list of numbers"),
+        ([0.1, 1e308], "samples_s must be seconds from 1e-12 to 1e+07, not 1e+308"),
+        ([1.1e7], "samples_s must be seconds from 1e-12 to 1e+07, not 11000000.0"),
+        ([0.1, 1e-320], "samples_s must be seconds from 1e-12 to 1e+07, not 1e-320"),
+        ([10**400, 0.1], "samples_s must be seconds from 1e-12 to 1e+07, not 1000"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_samples_that_are_no_times_are_refused(samples, message, tmp_path):
     assert error_line(changed(tmp_path, *SAMPLES, to=samples)).startswith(f"points[0]: timing: {message}")
@@ -422,6 +428,25 @@ def test_samples_that_are_no_times_are_refused(samples, message, tmp_path):
         (("points", 0, "counters", "throttle_reasons"), [4]),
         (("points", 0, "counters", "energy_j"), "1 J"),
         (("points", 0, "counters", "energy_j"), 10**400),
+        (("points", 0, "counters", "energy_j"), -1e308),
+        (("points", 0, "host_s"), 1e308),
+        (("points", 0, "host_s"), 1e-320),
+        (("points", 0, "host_s"), 10**400),
+        (("points", 0, "launches"), 10**400),
+        (("points", 0, "launches"), 10**7 + 1),
+        (("points", 0, "peak_memory_bytes"), 2**63),
+        (("points", 0, "case", "text_tokens"), 10**400),
+        (("points", 3, "case", "n"), 10**400),
+        (("points", 3, "case", "n"), 10**7 + 1),
+        (("machine", "cores"), 10**400),
+        (("machine", "memory_bytes"), 10**400),
+        (("machine", "name"), "a\ud800b"),
+        (("machine", "libraries", "torch"), "\udfff"),
+        (("runs", 0, "command"), "perfkit \udc80"),
+        (("points", 0, "case", "model"), "\ud800"),
+        (("points", 3, "case", "op"), "gem\ud800"),
+        (("points", 2, "note"), "\ud800"),
+        (("points", 0, "counters", "throttle_reasons"), ["heat\ud800"]),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -429,6 +454,11 @@ def test_a_value_of_another_kind_is_refused_and_named(place, value, tmp_path):
     line = error_line(changed(tmp_path, *place, to=value))
     where = "".join(f"[{key}]" if isinstance(key, int) else f" {key}" for key in place)
     assert [word for word in where.replace("[", " [").split() if word.strip("[]") not in line] == []
+
+
+def test_a_library_whose_name_is_no_text_is_refused(tmp_path):
+    line = error_line(changed(tmp_path, "machine", "libraries", to={"\ud800": "1"}))
+    assert line == "machine: libraries: a name must be text, not half a surrogate pair: '\\ud800'"
 
 
 @pytest.mark.parametrize(("status", "keeps"), [("ok", False), ("out of memory", True)])
