@@ -6,11 +6,11 @@ import click
 
 from perfkit.cli import options
 from perfkit.cli.emit import tell
-from perfkit.web.server import ADDRESS, PORT, address_of, check, is_local, start
+from perfkit.web.server import ADDRESS, PORT, address_of, check, is_local, parse_port, start
 
 
 @click.command("serve")
-@click.option("--port", type=options.COUNT, default=PORT, show_default=True, help="To listen at.")
+@click.option("--port", type=options.Parsed("N", parse_port), default=PORT, show_default=True, help="To listen at.")
 @click.option("--address", default=ADDRESS, show_default=True, metavar="ADDRESS", help="To listen at; 0.0.0.0: any.")
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
 @options.verbose

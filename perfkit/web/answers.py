@@ -30,6 +30,12 @@ def request_of(asked: Asked) -> Asked:
     return Asked(**{name: getattr(asked, name) for name in (*names, *formats)})
 
 
+def _with_gpu(asked: Asked) -> Asked:
+    if not asked.gpu:
+        raise InvalidValue("choose a GPU")
+    return request_of(asked)
+
+
 def predictions(asked: Asked) -> tuple[Prediction, ...]:
     """A prediction for each GPU, as `perfkit roofline` makes it.
 
@@ -39,9 +45,7 @@ def predictions(asked: Asked) -> tuple[Prediction, ...]:
     >>> predictions(Asked(tokens=32))[0].workload.visual_tokens
     32
     """
-    if not asked.gpu:
-        raise InvalidValue("choose a GPU")
-    return _predictions(request_of(asked))
+    return _predictions(_with_gpu(asked))
 
 
 @lru_cache(maxsize=256)
@@ -73,7 +77,7 @@ def _roofline(asked: Asked) -> RooflineView:
 
 def roofline(asked: Asked) -> RooflineView:
     """Points under roofs; raises as `roofline_view`."""
-    return _roofline(request_of(asked))
+    return _roofline(_with_gpu(asked))
 
 
 @lru_cache(maxsize=64)
@@ -83,7 +87,7 @@ def _breakdown(asked: Asked) -> BreakdownView:
 
 def breakdown(asked: Asked) -> BreakdownView:
     """Parts of each request."""
-    return _breakdown(request_of(asked))
+    return _breakdown(_with_gpu(asked))
 
 
 @lru_cache(maxsize=64)
@@ -93,7 +97,7 @@ def _tokens(asked: Asked) -> TokensView:
 
 def tokens(asked: Asked) -> TokensView:
     """Costs against visual tokens: the same whatever count is chosen, unless that is none."""
-    request = request_of(asked)
+    request = _with_gpu(asked)
     return _tokens(request if request.tokens == 0 else replace(request, tokens=None))
 
 
@@ -104,10 +108,14 @@ def cost_table(request: TableRequest) -> CostTable:
 
 
 def table_request(asked: Asked) -> TableRequest:
-    """The paper table that the page asks for: its models, reductions and tokens, or those of the page's request."""
+    """The paper table that the page asks for: its models, reductions and tokens, or those of the page's request.
+
+    Raises:
+        InvalidValue: no GPU, or tokens that are none.
+    """
     own = () if asked.tokens is None else (asked.tokens,)
     return TableRequest(
-        gpu=asked.gpu,
+        gpu=_with_gpu(asked).gpu,
         model=asked.table_model or (asked.model,),
         precision=(asked.precision,),
         weights=(asked.weights,) if asked.weights else (),

@@ -26,6 +26,10 @@ STYLE = """<style>
 .pk-table tfoot td { white-space: normal; padding-top: .5rem; }
 .pk-title { font-weight: 600; white-space: pre-line; margin: 1.1rem 0 .3rem; }
 .pk-note { font-size: .8125rem; opacity: .82; margin: .1rem 0; max-width: 110ch; overflow-wrap: anywhere; }
+.pk-box { border-left: .3rem solid; border-radius: .3rem; padding: .7rem 1rem; }
+.pk-box { margin: 0 0 .5rem; overflow-wrap: anywhere; }
+.pk-error { border-color: #D32F2F; background: rgb(211 47 47 / 13%); }
+.pk-warning { border-color: #C98A00; background: rgb(201 138 0 / 13%); }
 .pk-cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .2rem 1.4rem; }
 .stApp dl.pk-cards, .stApp dl.pk-cards div, .stApp dl.pk-cards dd { margin: 0; padding-left: 0; padding-right: 0; }
 .pk-cards div { padding: .35rem 0; border-top: 2px solid currentColor; }

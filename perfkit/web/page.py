@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -14,10 +15,11 @@ from perfkit.web.markup import STYLE, cards_html
 from perfkit.web.state import Asked, link_of, query_of, read_link
 from perfkit.web.tabs import TABS, TITLES
 
+_LOG = logging.getLogger(__name__)
 _WORDS = (
     "counted: FLOPs and bytes of every op, by formulas. datasheet: rates and capacity as the maker prints them.",
     "predicted by the roofline: counted work over these rates; no run of these kernels is faster. expected: by the "
-    "kernel model, in brackets between which nine of ten times lie. measured: timed by perfkit measure.",
+    "kernel model, in brackets between which nine of ten times should lie. measured: timed by perfkit measure.",
 )
 
 
@@ -31,10 +33,11 @@ def main() -> None:
     st.markdown("# What a vision-language model costs")
     st.html('<p class="pk-note pk-narrow">Choices are behind » above.</p>')
     _say_problems(asked)
-    _guarded(lambda: _glance(asked))
-    asked = _tabs(asked)
-    _guarded(lambda: _basis(asked))
-    st.session_state["asked"] = asked
+    said: set[str] = set()
+    _guarded(lambda: _glance(asked), said)
+    asked = _tabs(asked, said)
+    _guarded(lambda: _basis(asked), said)
+    widgets.keep(asked)
     _share(asked)
 
 
@@ -58,13 +61,19 @@ def _say_problems(asked: Asked) -> None:
         widgets.warned(st.session_state["problems"])
 
 
-def _guarded(draw: Callable[[], Any]) -> Any:
-    """What `draw` returns; what the library refuses is said in its own words."""
+def _guarded(draw: Callable[[], Any], said: set[str]) -> Any:
+    """What `draw` returns, or None: what the library refuses is then said in its own words, once on the page."""
     try:
         return draw()
     except PerfkitError as error:
-        widgets.refused(error)
-        return None
+        line = str(error)
+    except (ArithmeticError, ValueError) as error:
+        _LOG.exception("not drawn")
+        line = f"This cannot be drawn: a figure in it is too large, too small or none ({type(error).__name__})"
+    if not line.endswith(tuple(said)):  # a tab may say of which row it is
+        said.add(line)
+        widgets.refused(line)
+    return None
 
 
 def _glance(asked: Asked) -> None:
@@ -84,7 +93,7 @@ def _basis(asked: Asked) -> None:
         widgets.noted([*_WORDS, *notes])
 
 
-def _tabs(asked: Asked) -> Asked:
+def _tabs(asked: Asked, said: set[str]) -> Asked:
     """The tabs; only the one that is seen is computed."""
     import streamlit as st
 
@@ -94,17 +103,18 @@ def _tabs(asked: Asked) -> Asked:
         if place.open:
             asked = replace(asked, view=name)
             with place:
-                show = import_module(f"perfkit.web.tabs.{name}").show
-                asked = _shown(show, asked)
+                asked = _shown(name, asked, said)
     return asked
 
 
-def _shown(show: Callable[[Asked], Asked], asked: Asked) -> Asked:
-    try:
-        return show(asked)
-    except PerfkitError as error:
-        widgets.refused(error)
-        return asked
+def _shown(name: str, asked: Asked, said: set[str]) -> Asked:
+    """What was asked in a tab; one that can show nothing may have kept what was chosen in it (`widgets.keep`)."""
+    import streamlit as st
+
+    widgets.keep(asked)
+    show = import_module(f"perfkit.web.tabs.{name}").show
+    chosen: Asked = _guarded(lambda: show(asked), said) or st.session_state["asked"]
+    return chosen
 
 
 def _share(asked: Asked) -> None:

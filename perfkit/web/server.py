@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -34,15 +36,23 @@ OPTIONS = {
 THEME = {"light.primaryColor": "#0065A0", "dark.primaryColor": "#6CB8EE"}
 
 
-def check_port(port: int) -> int:
-    """The port, if it can be one.
+def parse_port(what: str, text: str) -> int:
+    """A port, as typed.
 
     Raises:
         InvalidValue: it is none.
+
+    >>> parse_port("--port", "8600")
+    8600
     """
-    if not 1 <= port <= LARGEST_PORT:
-        raise InvalidValue(f"--port must be a whole number from 1 to {LARGEST_PORT}, not {port}")
+    port = int(text) if re.fullmatch(r"-?[0-9]{1,12}", text) else _short(text)
+    if not isinstance(port, int) or not 1 <= port <= LARGEST_PORT:
+        raise InvalidValue(f"{what} must be a whole number from 1 to {LARGEST_PORT}, not {port!r}")
     return port
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def check_free(address: str, port: int) -> None:
@@ -55,18 +65,22 @@ def check_free(address: str, port: int) -> None:
     try:
         found = socket.getaddrinfo(address or ".", port, type=socket.SOCK_STREAM)  # an empty one would be any
     except (OSError, UnicodeError):
-        shown = address if len(address) <= LONGEST_SHOWN else f"{address[:LONGEST_SHOWN]}..."
-        raise InvalidValue(
-            f"--address {shown!r} is no address of this machine; 127.0.0.1: this machine alone"
-        ) from None
+        raise _no_address(address) from None
     family, kind, *_, place = found[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
             probe.bind(place)
         except OSError as error:
-            why = "is in use: name another by --port" if error.errno == 98 else f"cannot be had: {error.strerror}"
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise _no_address(address) from None
+            taken = error.errno == errno.EADDRINUSE
+            why = "is in use: name another by --port" if taken else f"cannot be had: {error.strerror}"
             raise MachineError(f"port {port} of {address} {why}") from None
+
+
+def _no_address(address: str) -> InvalidValue:
+    return InvalidValue(f"--address {_short(address)!r} is no address of this machine; 127.0.0.1: this machine alone")
 
 
 def check_installed() -> None:
@@ -123,7 +137,6 @@ def check(address: str, port: int) -> None:
     Raises:
         InvalidValue, MachineError: it cannot start.
     """
-    check_port(port)
     check_installed()
     check_free(address, port)
 

@@ -207,6 +207,7 @@ def _value(name: str, texts: Sequence[str]) -> Any:
     if any(len(text) > LONGEST for text in texts):
         raise InvalidValue(f"{option_of(name)} has more than {LONGEST} characters")
     several = isinstance(_DEFAULTS[name], tuple)
+    texts = [text for text in texts if text or not several]  # an empty one: none is chosen
     values = tuple(dict.fromkeys(READERS[name](option_of(name), text) for text in texts))
     if name == "gpu" and len(values) > MOST_GPUS:
         raise InvalidValue(f"at most {MOST_GPUS} GPUs, not {len(values)}")
@@ -236,7 +237,8 @@ def link_of(asked: Asked) -> dict[str, list[str]]:
 
 
 def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, tuple) else ["" if value is None else str(value)]
+    texts = value if isinstance(value, tuple) else ("" if value is None else str(value),)
+    return list(texts or [""])  # a name without a value: none is chosen
 
 
 def query_of(asked: Asked) -> str:

@@ -6,7 +6,7 @@ are only those that perfkit bundles, and counts of points are bounded, so that o
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,22 +21,40 @@ from perfkit.units import LONGEST_SHOWN
 from perfkit.validation.judging import Validation, validate
 
 LONGEST_MESSAGE = 500  # letters, of which a file may have brought some
-MOST_PHASES, MOST_POINTS = 2000, 20_000  # a campaign of this project has some 350 phases
+MOST_PHASES, MOST_POINTS = 500, 20_000  # a campaign of this project has some 350 phases; 100 take about a second
 
 
-@lru_cache(maxsize=8)
-def validation_of(data: bytes, name: str, gpu: str | None = None) -> Validation:
-    """What a file says of the predictions for `gpu`, or for the device that it names.
+def judged(data: bytes, name: str) -> Validation | InvalidSpec:
+    """What a file says of the predictions, or why it says nothing: either can be kept for the next look."""
+    try:
+        return validation_of(data, name)
+    except InvalidSpec as error:
+        return error.with_traceback(None)
+
+
+def validation_of(data: bytes, name: str) -> Validation:
+    """What a file says of the predictions for the device that it names.
 
     Raises:
-        InvalidSpec: what `perfkit.validate` refuses, in its words, the file by its `name`.
+        InvalidSpec: what `perfkit.validate` refuses, in its words, the file by its `name`; or numbers beyond reckoning.
     """
     shown = shown_name(name)
+    measurement = _read(data, shown)
+    try:
+        return validate([_bundled_names_only(measurement)])
+    except PerfkitError as error:
+        raise InvalidSpec(str(error)[:LONGEST_MESSAGE]) from None
+    except ArithmeticError:
+        raise InvalidSpec(f"{shown}: holds numbers too large or too small to be compared") from None
+
+
+def _read(data: bytes, shown: str) -> Measurement:
+    """The measurement, with nothing in it of where it lay while it was read."""
     with TemporaryDirectory(prefix="perfkit-") as folder:
         path = Path(folder) / "measurement.json"
         path.write_bytes(data)
         try:
-            return validate([_bundled_names_only(read_measurement(path))], gpu)
+            return replace(read_measurement(path), file=shown)
         except PerfkitError as error:
             raise InvalidSpec(str(error).replace(str(path), shown)[:LONGEST_MESSAGE]) from None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from perfkit.tables.escaping import markdown
+from perfkit.tables.escaping import html
 from perfkit.units import MAXIMUM_COUNT
 from perfkit.web.state import Asked
 
@@ -82,32 +82,41 @@ def typed(asked: Asked, name: str, label: str, **more: Any) -> Asked:
     return replace(asked, **{name: st.text_input(label, first, key=key, max_chars=200, **more).strip()})
 
 
+def keep(asked: Asked) -> None:
+    """Keep choices for the next run, and for the link, whatever comes of them."""
+    import streamlit as st
+
+    st.session_state["asked"] = asked
+
+
 # --- what is said
 
 
-def refused(error: Exception) -> None:
-    """The message of an error, letter by letter: what came by a link or a file is no markup here."""
-    import streamlit as st
-
-    st.error(markdown(str(error)))
+def refused(line: str) -> None:
+    """What cannot be, as a box."""
+    _boxed("error", [line])
 
 
 def warned(lines: Sequence[str]) -> None:
-    """A box of warnings, each once."""
+    """Boxes of warnings, each once."""
+    _boxed("warning", lines)
+
+
+def _boxed(kind: str, lines: Sequence[str]) -> None:
+    """Lines letter by letter: Streamlit's own boxes make links of addresses and pictures of `:words:`."""
     import streamlit as st
 
-    for line in dict.fromkeys(lines):
-        st.warning(markdown(line))
+    boxes = [f'<div class="pk-box pk-{kind}" role="alert">{html(line)}</div>' for line in dict.fromkeys(lines)]
+    if boxes:
+        st.html("\n".join(boxes))
 
 
 def noted(lines: Sequence[str]) -> None:
     """Notes, small."""
-    from html import escape
-
     import streamlit as st
 
     if lines:
-        st.html("\n".join(f'<p class="pk-note">{escape(line)}</p>' for line in dict.fromkeys(lines)))
+        st.html("\n".join(f'<p class="pk-note">{html(line)}</p>' for line in dict.fromkeys(lines)))
 
 
 def command_line(*commands: str) -> None:
@@ -124,7 +133,8 @@ def chart(figure: Any, alt: str, key: str) -> None:
 
     from perfkit.web.figures.legend import legend_html
     from perfkit.web.figures.looks import CONFIG
+    from perfkit.web.figures.sending import checked
 
-    st.plotly_chart(figure, key=key, config=CONFIG, alt=alt)
+    st.plotly_chart(checked(figure), key=key, config=CONFIG, alt=alt)
     if legend := legend_html(figure):
         st.html(legend)

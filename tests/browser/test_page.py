@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -120,22 +120,32 @@ def test_a_link_restores_the_state(opened: Opened) -> None:
 
 def test_a_bad_link_is_said_and_shows_the_default(opened: Opened) -> None:
     page = opened("?tokens=many&gpu=/etc/passwd&view=![x](http://example.invalid/x.png)")
-    alerts = page.locator("[data-testid=stAlert]").all_inner_texts()
+    alerts = page.get_by_role("alert").all_inner_texts()
     assert [text.split(";")[0] for text in alerts] == [
         "tokens must be a whole number from 0 to 10000000, not 'many'",
         "unknown GPU '/etc/passwd'",
         "unknown view '![x](http://example.invalid/x.png)'",
     ]
-    assert page.locator("[data-testid=stAlert] img").count() == 0
+    assert page.locator("[role=alert] *").count() == 0
     assert shown(totals("--gpu", "v100")).items() <= seen(page).items()
     no_traceback(page)
 
 
 def test_what_the_library_refuses_is_one_message(opened: Opened) -> None:
     page = opened("?tokens=9999")
-    (text, *_) = page.locator("[data-testid=stAlert]").all_inner_texts()
+    (text,) = page.get_by_role("alert").all_inner_texts()
     assert "576" in text
     no_traceback(page)
+
+
+def test_addresses_and_shortcodes_of_a_link_stay_letters(opened: Opened) -> None:
+    text = ":fire: https://example.invalid/x :red[a]"
+    page = opened(f"?{urlencode({'model': text, 'gpu': ':material/home:'})}")
+    model, gpu = page.get_by_role("alert").all_inner_texts()
+    assert f"unknown model '{text}'" in model
+    assert "unknown GPU ':material/home:'" in gpu
+    assert page.locator("[role=alert] *").count() == 0
+    assert page.locator("a[href*='example.invalid']").count() == 0
 
 
 # --- tabs
@@ -201,7 +211,7 @@ def test_a_bad_file_is_one_message(opened: Opened, tmp_path: Path, content: byte
     page = opened("?view=validate")
     page.set_input_files("input[type=file]", str(file))
     waits_for(page, message)
-    assert page.locator("[data-testid=stAlertContentError]").count() == 1
+    assert page.locator("[role=alert].pk-error").count() == 1
     no_traceback(page)
 
 
@@ -242,7 +252,7 @@ def test_every_tab_is_drawn_and_can_be_used_by_everyone(opened: Opened, size: st
     for view in TABS:
         turns_to(page, view)
         no_traceback(page)
-        assert page.locator("[data-testid=stAlertContentError]").count() == 0, view
+        assert page.locator(".pk-error").count() == 0, view
         assert page.evaluate(f"{across}.map(e => e.scrollWidth - e.clientWidth)") == [0, 0], view
         found = axe.Axe().run(page).response["violations"]
         grave = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import fields
 from urllib.parse import parse_qs
 
@@ -56,6 +57,13 @@ def test_every_choice_has_a_reader_and_differs_from_its_default_here() -> None:
 def test_a_link_restores_every_choice() -> None:
     assert read_link(link_of(EVERYTHING)) == (EVERYTHING, ())
     assert read_link(parse_qs(query_of(EVERYTHING)[1:], keep_blank_values=True)) == (EVERYTHING, ())
+
+
+@pytest.mark.parametrize("asked", [Asked(gpu=()), Asked(columns=()), Asked(gpu=(), columns=(), table_tokens="32")])
+def test_a_link_restores_that_none_is_chosen(asked: Asked) -> None:
+    assert read_link(link_of(asked)) == (asked, ())
+    assert read_link(parse_qs(query_of(asked)[1:], keep_blank_values=True)) == (asked, ())
+    assert query_of(Asked(gpu=())) == "?gpu="
 
 
 def test_a_link_of_nothing_is_empty_and_asks_for_the_defaults() -> None:
@@ -189,9 +197,12 @@ def test_what_is_seen_does_not_decide_a_prediction() -> None:
     assert answers.predictions(Asked(view="plan", ttft="1s")) is answers.predictions(Asked())
 
 
-def test_no_gpu_is_said() -> None:
-    with pytest.raises(InvalidValue, match=r"choose a GPU"):
-        answers.predictions(Asked(gpu=()))
+@pytest.mark.parametrize(
+    "ask", [answers.predictions, answers.roofline, answers.breakdown, answers.tokens, answers.table_request]
+)
+def test_no_gpu_is_said(ask: Callable[[Asked], object]) -> None:
+    with pytest.raises(InvalidValue, match=r"^choose a GPU$"):
+        ask(Asked(gpu=()))
 
 
 def test_the_paper_table_takes_the_request_where_it_has_no_axes_of_its_own() -> None:

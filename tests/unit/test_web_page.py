@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
+from base64 import b64decode
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numpy import frombuffer
 
 from perfkit import remarks
 from perfkit.planning.planner import plan
 from perfkit.validation.judging import validate
-from perfkit.web import answers, page
+from perfkit.web import answers, page, uploads
 from perfkit.web.figures.breakdown import breakdown_figure
 from perfkit.web.figures.gpus import memory_figure, times_figure
 from perfkit.web.figures.legend import legend_html
 from perfkit.web.figures.looks import ticks
 from perfkit.web.figures.plans import front_figure
 from perfkit.web.figures.roofline import roofline_figure
+from perfkit.web.figures.sending import checked
 from perfkit.web.figures.tokens import panels_of, tokens_figure
 from perfkit.web.figures.validation import validation_figure
 from perfkit.web.markup import STYLE, cards_of, tables_html
@@ -28,6 +34,7 @@ from perfkit.web.tabs.memory import memory_table
 
 MEASURED = Path(__file__).parents[2] / "reports/measured/h100-sxm-80gb/llava-1.5-7b.json"
 SEVERAL = Asked(gpu=("v100-sxm2-32gb", "h100-sxm-80gb"), tokens=32)
+MARKUP = ":fire: https://example.invalid/x :red[a] :material/home:"
 CHANGE_S = 0.2  # of the processor's time, for a change of tokens
 
 
@@ -45,6 +52,12 @@ def texts(run: Any) -> list[str]:
     return [element.value for element in run.code]
 
 
+def boxes(run: Any, kind: str = "error") -> list[str]:
+    """What stands in boxes of a kind, as it is read."""
+    drawn = "\n".join(element.proto.body for element in run.get("html"))
+    return [unescape(text) for text in re.findall(rf'<div class="pk-box pk-{kind}" role="alert">(.*?)</div>', drawn)]
+
+
 # --- the script
 
 
@@ -52,7 +65,7 @@ def texts(run: Any) -> list[str]:
 def test_every_tab_runs_and_names_a_command(view: str) -> None:
     run = script(view=view, tokens="32")
     assert [one.value for one in run.exception] == []
-    assert [one.value for one in run.error] == []
+    assert boxes(run) == []
     assert any("perfkit " in text for text in texts(run))
 
 
@@ -61,7 +74,7 @@ def test_every_tab_runs_and_names_a_command(view: str) -> None:
 def test_models_without_images_or_new_tokens_say_what_they_cannot_show(model: str, view: str) -> None:
     run = script(view=view, model=model)
     assert [one.value for one in run.exception] == []
-    assert len(run.error) <= 1
+    assert len(boxes(run)) <= 1
 
 
 def test_a_change_of_tokens_changes_the_link_and_the_command() -> None:
@@ -109,33 +122,99 @@ def test_what_was_chosen_in_a_tab_is_there_when_it_is_seen_again() -> None:
 
 def test_warnings_of_a_link_go_when_something_is_chosen() -> None:
     run = script(batch="x")
-    assert [one.value for one in run.warning] == [
+    assert boxes(run, "warning") == [
         "batch must be a whole number from 1 to 10000000, not 'x'; the page shows its default, 1"
     ]
     run.number_input(key="ask_tokens").set_value(32).run()
-    assert len(run.warning) == 0
+    assert boxes(run, "warning") == []
 
 
-def test_what_a_link_brings_is_no_markup() -> None:
-    (warning,) = script(model="![x](http://example.invalid/x.png)").warning
-    assert "\\!" in warning.value or "\\[x\\]" in warning.value
+@pytest.mark.parametrize("text", ["![x](http://example.invalid/x.png)", "<a href=x>&amp;", MARKUP])
+def test_what_a_link_brings_is_no_markup(text: str) -> None:
+    run = script(model=text)
+    (warning,) = boxes(run, "warning")
+    assert text in warning
+    assert [one.proto.body for one in run.get("html") if "<a" in one.proto.body or "<img" in one.proto.body] == []
+    read_as_markdown = [*run.markdown, *run.warning, *run.error, *run.info, *run.caption]
+    assert [one.value for one in read_as_markdown if "example.invalid" in one.value or ":fire:" in one.value] == []
+
+
+@pytest.mark.parametrize("view", TABS)
+@pytest.mark.parametrize("query", [{"reduction": "fastv:k=999,r=0.5"}, {"gpu": ""}])
+def test_one_problem_is_said_once(view: str, query: dict[str, str]) -> None:
+    run = script(view=view, **query)
+    assert [one.value for one in run.exception] == []
+    (line,) = boxes(run)
+    assert line.endswith(("the language model has 32 layers: k is from 1 to 31", "choose a GPU"))
+    assert run.query_params.items() >= query.items()
+
+
+def test_columns_that_are_all_taken_away_are_in_the_link() -> None:
+    run = script(view="table")
+    run.multiselect(key="ask_columns").set_value([]).run()
+    assert boxes(run) == ["columns is empty: a table needs at least one"]
+    assert run.query_params["columns"] in ("", [""])
+    assert script(view="table", columns="").multiselect(key="ask_columns").value == []
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), ZeroDivisionError("by zero"), ValueError("none")])
+def test_what_cannot_be_drawn_is_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("perfkit.web.figures.gpus.memory_figure", fails)
+    run = script(view="memory")
+    assert [one.value for one in run.exception] == []
+    (line,) = boxes(run)
+    assert line.startswith("This cannot be drawn: ")
+
+
+# --- files
+
+
+def test_a_file_is_judged_once_in_a_session_and_forgotten_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = uploads.validation_of
+    monkeypatch.setattr(uploads, "validation_of", lambda data, name: asked.append(name) or real(data, name))
+    for name, data, said in (("mine.json", MEASURED.read_bytes(), 0), ("bad.json", b"no json", 1)):
+        asked.clear()
+        run = script(view="validate")
+        run.file_uploader(key="measurement").set_value((name, data, "application/json")).run()
+        run.number_input(key="ask_tokens").set_value(32).run()
+        assert [one.value for one in run.exception] == []
+        assert (asked, len(boxes(run))) == ([name], said)
+        run.file_uploader(key="measurement").set_value(None).run()
+        assert "judged" not in run.session_state
+
+
+def test_labels_of_a_files_tables_are_none_of_its_words() -> None:
+    document = json.loads(MEASURED.read_text())
+    document["machine"]["name"] = MARKUP
+    run = script(view="validate")
+    data = json.dumps(document).encode()
+    run.file_uploader(key="measurement").set_value(("mine.json", data, "application/json")).run()
+    labels = [one.label for one in run.expander]
+    tables = ["Each phase", "Where the time goes", "Speed-ups"]
+    assert [label for label in labels if label in tables] == tables
+    assert [label for label in labels if "fire" in label] == []
 
 
 def test_a_request_that_cannot_be_is_refused_in_the_librarys_words() -> None:
     run = script(tokens="9999")
-    assert "llava" in run.error[0].value
-    assert "576" in run.error[0].value
+    (line,) = boxes(run)
+    assert "llava" in line
+    assert "576" in line
 
 
 def test_a_format_that_a_card_cannot_run_is_said() -> None:
     run = script(precision="fp8")
-    assert "v100" in run.error[0].value
+    assert "v100" in boxes(run)[0]
     assert [one.value for one in run.exception] == []
 
 
 def test_memory_that_is_exceeded_is_warned_of() -> None:
     run = script(model="llava-1.5-13b", gpu="v100-sxm2-16gb")
-    assert any("does not fit" in one.value for one in run.warning)
+    assert any("does not fit" in one for one in boxes(run, "warning"))
     (p,) = answers.predictions(Asked(model="llava-1.5-13b", gpu=("v100-sxm2-16gb",)))
     assert memory_table([p]).notes[1:] == tuple(remarks.memory_warnings(p))
     assert memory_table([p]).rows[0][-1] == "no"
@@ -161,6 +240,15 @@ def every_figure() -> list[tuple[str, Callable[[], Any]]]:
     return found
 
 
+def others_with_axes() -> list[tuple[str, Callable[[], Any]]]:
+    """Figures that take longer to make, so that they are made in the test."""
+    goals = {"tokens": 32, "ttft_s": 0.1, "tpot_s": 0.03, "tp": 1}
+    return [
+        ("front", lambda: front_figure(plan("h100-sxm-80gb", **goals))),
+        ("validation", lambda: validation_figure(validate([MEASURED]))),
+    ]
+
+
 @pytest.mark.parametrize(("name", "make"), every_figure())
 def test_plotly_takes_every_figure_and_its_legend_names_what_it_shows(name: str, make: Callable[[], Any]) -> None:
     from plotly.graph_objects import Figure
@@ -169,6 +257,34 @@ def test_plotly_takes_every_figure_and_its_legend_names_what_it_shows(name: str,
     assert len(Figure(made).data) == len(made["data"]) > 0  # which refuses what Plotly does not know
     named = [trace["name"] for trace in made["data"] if "name" in trace]
     assert legend_html(made).count("<li>") == (len(named) if len(named) > 1 else 0), name
+
+
+def plain(value: Any) -> Any:
+    """A figure as it is sent, arrays that Plotly packed as lists of their numbers."""
+    if isinstance(value, dict) and "bdata" in value:
+        return frombuffer(b64decode(value["bdata"]), value["dtype"]).tolist()
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(("name", "make"), [*every_figure(), *others_with_axes()])
+def test_what_is_sent_unchecked_is_what_plotly_would_send(name: str, make: Callable[[], Any]) -> None:
+    import streamlit  # noqa: F401  # which registers its look
+    from plotly import io
+    from plotly.graph_objects import Figure
+
+    sent, own = (io.to_json(figure, validate=False) for figure in (checked(make()).to_dict(), Figure(make()).to_dict()))
+    assert plain(json.loads(sent)) == plain(json.loads(own)), name
+
+
+def test_a_chart_reaches_the_browser_with_streamlits_look() -> None:
+    (chart,) = script(tokens="32").get("plotly_chart")
+    from plotly.graph_objects import Figure
+
+    figure = Figure(roofline_figure(answers.roofline(Asked(tokens=32))))
+    assert plain(json.loads(chart.proto.spec)) == plain(json.loads(figure.to_json()))
+    assert "colorway" in json.loads(chart.proto.spec)["layout"]["template"]["layout"]
 
 
 def test_marks_of_the_roofline_are_the_points_of_the_library() -> None:
@@ -196,6 +312,7 @@ def test_expected_times_have_their_range_as_a_line() -> None:
     (p,) = answers.predictions(Asked(tokens=32))
     _, bar = times_figure([p], step=False)["data"]
     low, high = p.ttft_range_s or (0, 0)
+    assert bar["name"].endswith("nine of ten should lie within the line)")
     (expected,), (up,), (down,) = bar["x"], bar["error_x"]["array"], bar["error_x"]["arrayminus"]
     assert (expected - down, expected + up) == pytest.approx((low, high), rel=1e-12)
 

@@ -44,11 +44,20 @@ def test_a_port_in_use_is_one_line(taken_port: int) -> None:
     assert error_line("serve", "--no-browser", "--port", taken_port) == message
 
 
-@pytest.mark.parametrize(("port", "shown"), [("0", "0"), ("65536", "65536"), ("http", "'http'"), ("-1", "-1")])
+@pytest.mark.parametrize(
+    ("port", "shown"),
+    [
+        ("0", "0"),
+        ("65536", "65536"),
+        ("99999", "99999"),
+        ("http", "'http'"),
+        ("-1", "-1"),
+        ("9" * 40, f"'{'9' * 30}...'"),
+    ],
+)
 def test_a_port_that_cannot_be_is_one_line(port: str, shown: str) -> None:
     line = error_line("serve", "--no-browser", "--port", port)
-    assert line.startswith("--port must be a whole number from 1 to ")
-    assert line.endswith(f", not {shown}")
+    assert line == f"--port must be a whole number from 1 to 65535, not {shown}"
 
 
 @pytest.mark.parametrize("address", ["nowhere.invalid", "999.1.1.1", "a" * 300, ""])
@@ -60,9 +69,8 @@ def test_an_address_that_cannot_be_is_one_line(address: str) -> None:
 
 def test_an_address_of_another_machine_is_one_line() -> None:
     # 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
-    result = run("serve", "--no-browser", "--address", "192.0.2.1", "--port", free_port())
-    assert result.exit_code == 1
-    assert "192.0.2.1 cannot be had" in result.stderr
+    line = error_line("serve", "--no-browser", "--address", "192.0.2.1", "--port", free_port())
+    assert line == "--address '192.0.2.1' is no address of this machine; 127.0.0.1: this machine alone"
 
 
 @pytest.mark.parametrize("missing", ["streamlit", "plotly"])
@@ -107,9 +115,9 @@ def test_every_option_is_one_of_streamlits() -> None:
 
 
 def test_ports_have_bounds() -> None:
-    assert (server.check_port(1), server.check_port(65535)) == (1, 65535)
+    assert (server.parse_port("--port", "1"), server.parse_port("--port", "65535")) == (1, 65535)
     with pytest.raises(InvalidValue):
-        server.check_port(0)
+        server.parse_port("--port", "0")
 
 
 def test_help_loads_no_streamlit() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from perfkit.errors import InvalidSpec
 from perfkit.validation.judging import validate
+from perfkit.web import uploads
 from perfkit.web.uploads import MOST_PHASES, validation_of
 
 MEASURED = Path(__file__).parents[2] / "reports/measured/h100-sxm-80gb/llava-1.5-7b.json"
@@ -83,7 +84,28 @@ def test_a_model_that_is_a_path_is_refused(tmp_path: Path) -> None:
 def test_more_phases_than_a_page_can_judge_are_refused() -> None:
     point = next(p for p in DOCUMENT["points"] if p["case"]["kind"] == "phase")
     many = [{**point, "case": {**point["case"], "visual_tokens": n}} for n in range(MOST_PHASES + 1)]
-    assert refusal(changed(points=many)) == ("mine.json: more than 2000 phases or 20000 points: use perfkit validate")
+    assert refusal(changed(points=many)) == ("mine.json: more than 500 phases or 20000 points: use perfkit validate")
+
+
+def test_a_case_twice_in_a_file_is_told_by_the_files_name() -> None:
+    warnings = validation_of(changed(points=[*DOCUMENT["points"], DOCUMENT["points"][0]]), "../mine.json").warnings
+    (repeated,) = [line for line in warnings if "the last counts" in line]
+    assert "measured in mine.json" in repeated
+    assert "/" not in repeated.partition(": ")[2]
+
+
+@pytest.mark.parametrize("error", [OverflowError("too large"), ZeroDivisionError("by zero")])
+def test_numbers_beyond_reckoning_are_refused_in_one_line(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(uploads, "validate", fails)
+    assert refusal(changed()) == "mine.json: holds numbers too large or too small to be compared"
+
+
+def test_a_file_is_kept_by_nothing_but_its_session() -> None:
+    data = MEASURED.read_bytes()
+    assert validation_of(data, "mine.json") is not validation_of(data, "mine.json")
 
 
 def test_a_name_is_shown_without_folders_and_in_one_line() -> None:

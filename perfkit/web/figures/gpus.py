@@ -60,7 +60,7 @@ def _bars(names: list[str], times: Sequence[tuple[Amount, Amount, Range]]) -> It
     yield bar_trace(
         y=names,
         x=[expected for _, expected, _ in times],
-        name="expected (predicted; nine of ten within the line)",
+        name="expected (predicted; nine of ten should lie within the line)",
         marker={"color": DEVICES[5], "line": line, "pattern": {"shape": "/", **HATCH}},
         error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": EDGE},
         text=[expected_in_words(expected, *(known or ())) for _, expected, known in times],

@@ -1,7 +1,7 @@
 """How charts of the page look: colours of `perfkit.charts`, axes with plain quantities, nothing of one theme alone.
 
-Figures are Plotly's as plain data, which it checks once, when they are sent: as its objects they would be checked and
-copied three times, and take longer than the prediction that they show.
+Figures are Plotly's as plain data: as its objects they would be checked and copied three times, and take longer than
+the prediction that they show.
 """
 
 from __future__ import annotations

@@ -45,7 +45,12 @@ def front_figure(planned: Planned) -> Figure | None:
 
 def _axis(values: Any, title: str, unit: str) -> dict[str, Any]:
     low, high = float(values.min()) / SPARE, float(values.max()) * SPARE
-    return {"type": "log", "range": [log10(low), log10(high)], "title": title, **decades(low, high, unit, (1, 2, 5))}
+    return {
+        "type": "log",
+        "range": [log10(low), log10(high)],
+        "title": {"text": title},
+        **decades(low, high, unit, (1, 2, 5)),
+    }
 
 
 def _dots(planned: Planned, cost: Any, which: list[int], name: str, look: dict[str, Any]) -> Trace:

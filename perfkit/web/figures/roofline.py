@@ -23,13 +23,13 @@ def roofline_figure(view: RooflineView) -> Figure:
         xaxis={
             "type": "log",
             "range": [log10(left), log10(right)],
-            "title": "arithmetic intensity, FLOP/B (counted)",
+            "title": {"text": "arithmetic intensity, FLOP/B (counted)"},
             **decades(left, right, ""),
         },
         yaxis={
             "type": "log",
             "range": [log10(bottom), log10(top)],
-            "title": "FLOP/s (predicted)",
+            "title": {"text": "FLOP/s (predicted)"},
             **decades(bottom, top, "FLOP/s"),
         },
         hovermode="closest",

@@ -42,7 +42,7 @@ def tokens_figure(view: TokensView, panel: Panel, chosen: int) -> Figure:
         [*_curves(view, panel), *_crossings(view, panel)],
         HEIGHT,
         title={"text": panel.title, "font": {"size": 14}},
-        xaxis={"title": "visual tokens", "range": [0, max(float(curve.tokens[-1]) for curve in view.curves)]},
+        xaxis={"title": {"text": "visual tokens"}, "range": [0, max(float(curve.tokens[-1]) for curve in view.curves)]},
         yaxis={"range": [0, 1.12 * most], **ticks(1.12 * most, panel.unit)},
         hovermode="x unified",
         shapes=[_line(chosen, "solid"), *(_line(mark.tokens, "dot") for mark in view.marks)],

@@ -28,8 +28,8 @@ def validation_figure(v: Validation) -> Figure:
     return figure(
         [line, *_marks(points, facets)],
         HEIGHT,
-        xaxis={**axis, "title": "predicted"},
-        yaxis={**axis, "title": "measured"},
+        xaxis={**axis, "title": {"text": "predicted"}},
+        yaxis={**axis, "title": {"text": "measured"}},
         hovermode="closest",
     )
 
@@ -59,7 +59,10 @@ def _marks(points: Sequence[ComparedPoint], facets: Facets) -> Iterator[Trace]:
 
 
 def _told(name: str, point: ComparedPoint, facets: Facets) -> str:
-    lines = [f"<b>{name}</b> {escape(facets.label(point.case))}", f"measured {format_quantity(point.measured_s, 's')}"]
+    lines = [
+        f"<b>{escape(name)}</b> {escape(facets.label(point.case))}",
+        f"measured {format_quantity(point.measured_s, 's')}",
+    ]
     lines.append(f"roofline {format_quantity(point.roofline_s, 's')} (predicted)")
     if point.expected_s is not None:
         lines.append(f"expected {format_quantity(point.expected_s, 's')} (predicted)")

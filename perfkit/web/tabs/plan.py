@@ -14,6 +14,7 @@ def show(asked: Asked) -> Asked:
     import streamlit as st
 
     asked = _goals(asked)
+    widgets.keep(asked)
     arguments = answers.plan_arguments(asked)
     if asked.reduction != "none":
         widgets.noted(["A plan counts fewer visual tokens, and not what choosing them costs."])

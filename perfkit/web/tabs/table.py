@@ -19,6 +19,7 @@ def show(asked: Asked) -> Asked:
     import streamlit as st
 
     asked = _axes(asked)
+    widgets.keep(asked)
     request = answers.table_request(asked)
     paper = for_paper(answers.cost_table(request))
     st.html("\n".join(framed("Paper table", [paper.render("html")])))
