@@ -30,6 +30,7 @@ READ = {
     r"perfkit .*--dask ": "needs a cluster",
     r"perfkit gpus --detect": "needs an NVIDIA GPU",
     r"perfkit serve\b": "runs until it is stopped",
+    r"make mutation": "runs the tests of the formulas two thousand times",
     r"dask (scheduler|worker) ": "run until they are stopped; test_sweep_cluster.py has a cluster of its own",
 }
 MEASURED = ROOT / "reports/measured"
