@@ -10,7 +10,7 @@ from perfkit.measuring.cases import PHASES, PhaseCase
 from perfkit.tables import Column, Table
 from perfkit.units import Precision
 from perfkit.validation.comparing import ComparedPoint
-from perfkit.validation.judging import ALL_PHASES, Validation
+from perfkit.validation.judging import ALL_PHASES, DEVICE_BOUND, Validation
 from perfkit.validation.speedup import Speedup
 from perfkit.validation.waterfall import BASES, Waterfall
 
@@ -210,11 +210,16 @@ def _errors(v: Validation) -> Table:
         Column("worst", "worst", "share"),
     )
     phases = [error.phase for error in v.errors]
+    notes = ["|predicted - measured| over measured. A roofline is a bound: its error is what the machine leaves."]
+    if any(phase.endswith(DEVICE_BOUND) for phase in phases):
+        notes.append(
+            "device-bound: of the points above those whose kernels, not whose launches, are expected to take longer."
+        )
     return Table(
         columns,
         tuple((error.phase, error.predictor, error.points, error.mape, error.worst) for error in v.errors),
         title="Absolute percentage error of the predictions",
-        notes=("|predicted - measured| over measured. A roofline is a bound: its error is what the machine leaves.",),
+        notes=tuple(notes),
         rule_before=frozenset({phases.index(ALL_PHASES)} - {0}),
     )
 

@@ -22,6 +22,7 @@ from perfkit.validation.speedup import Speedup, find_speedups
 from perfkit.validation.waterfall import Waterfall, explain
 
 ALL_PHASES = "all"
+DEVICE_BOUND = ", device-bound"  # ends the name of that part of a phase
 
 
 class Errors(NamedTuple):
@@ -150,7 +151,7 @@ def grouped(points: Sequence[ComparedPoint]) -> dict[str, list[ComparedPoint]]:
         found[way] = members
         bound = [point for point in members if point.predicted.bound != "launch"]
         if 0 < len(bound) < len(members):
-            found[f"{way}, device-bound"] = bound
+            found[way + DEVICE_BOUND] = bound
     return {**found, ALL_PHASES: list(points)}
 
 

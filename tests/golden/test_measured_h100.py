@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from perfkit import analyze, validate
 from perfkit.kernel_shapes import KernelShape, gemm, over_rows
 from perfkit.kernels.costs import cost_of_shape
+from perfkit.kernels.launching import CACHED, INDEXED, JOINED, TRANSPOSED
 from perfkit.measuring.cases import PhaseCase
 from perfkit.measuring.schema import read_measurement
 from perfkit.metrics import mape
@@ -131,6 +133,28 @@ def test_kernels_of_a_layer_are_expected_as_the_profiler_saw_them(
     # for queries and for keys, a third of the time.
     elements = (visual_tokens + 60) * batch * 4096
     assert sum(parts["rotary"]) > 2 * (2 * 10 * 2 * elements / 3.35e12)
+
+
+# Kernels of a layer by their place behind silu that address the elements of (tokens, 4096) one by one: of norms
+# widening, times the root, times the weights; of rotary, twice, half negated, times the sine; multiplied and added;
+# joined; of the cache, joined.
+ADDRESSED = {
+    INDEXED: ((5, 10, 12, 17, 19, 22, 24, 31, 36, 38), {17: 0.5, 22: 0.5}),
+    TRANSPOSED: ((16, 20, 21, 25), {}),
+    JOINED: ((18, 23), {}),
+    CACHED: ((26, 27), {}),
+}
+
+
+@pytest.mark.parametrize("clocks", ADDRESSED)
+def test_clocks_of_addressing_are_the_medians_of_the_profile(clocks: float) -> None:
+    places, parts = ADDRESSED[clocks]
+    found = []
+    for visual_tokens, batch in ((576, 8), (144, 8), (32, 8), (576, 1)):
+        seen, elements = _layer(visual_tokens, batch), (visual_tokens + 60) * batch * 4096
+        # A launch of 1.2 us taken off; 132 multiprocessors at 1.98 GHz.
+        found += [(seen[i] - 1.2e-6) * 132 * 1.98e9 / (elements * parts.get(i, 1)) for i in places]
+    assert median(found) == pytest.approx(clocks, rel=0.03)
 
 
 def test_the_prediction_that_was_made_before_is_kept_and_covers_what_was_timed(validation: Validation) -> None:
